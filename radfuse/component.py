@@ -1,0 +1,109 @@
+"""Components: the one way to extend radfuse.
+
+A *family* is an abstract direct subclass of `Component` (`FusionMethod`, `Harmonizer`, ...). A *member* is a
+final subclass whose ``method: Literal["name"] = "name"`` is its registration, in a file of the same name inside
+the family's package. Writing that file is the whole change: the member validates, is listed by `radfuse list`,
+can be named in a config, and is covered by its family's contract tests.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SerializationInfo
+from pydantic_core import CoreSchema, core_schema
+
+
+class Frozen(BaseModel):
+    """A value object read from YAML: frozen, refuses unknown keys, defaults are validated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Stage(Frozen):
+    """The settings of one stage and the call that does its work.
+
+    ``name`` is the verb of the command line. ``version`` is raised by hand when the stage's numbers change, so
+    that results of an older version are computed again.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+
+class Component(Frozen):
+    """A named, typed, frozen choice inside a family."""
+
+    _known: ClassVar[dict[str, type["Component"]]]
+
+    method: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls._is_family():
+            cls._known = {}
+            return
+        default = cls.model_fields["method"].default
+        if isinstance(default, str):
+            cls._known[default] = cls
+
+    @classmethod
+    def members(cls) -> dict[str, type[Self]]:
+        """Give every member of this family by name, importing the family's package to find them."""
+        for name in cls._files():
+            importlib.import_module(f"{cls._package()}.{name}")
+        return {name: cls._known[name] for name in sorted(cls._known)}  # type: ignore[misc]
+
+    @classmethod
+    def choose(cls, value: object) -> Self:
+        """Turn a name or a mapping with a ``method`` key into a validated member.
+
+        Raises ``ValueError`` naming the known methods; pydantic adds the place in the config.
+        """
+        if isinstance(value, cls):
+            return value
+        settings = {"method": value} if isinstance(value, str) else value
+        if not isinstance(settings, Mapping) or not isinstance(settings.get("method"), str):
+            raise ValueError(f"name a method: one of {', '.join(cls.members())}; found {value!r}")
+        name = settings["method"]
+        if name not in cls._known and name in cls._files():
+            importlib.import_module(f"{cls._package()}.{name}")
+        if name not in cls._known:
+            close = difflib.get_close_matches(name, cls.members(), n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"unknown method {name!r}{meant} Known: {', '.join(cls.members())}")
+        return cls._known[name].model_validate(dict(settings))  # type: ignore[return-value]
+
+    @classmethod
+    def _is_family(cls) -> bool:
+        # A family sits directly on Component, which sits directly on Frozen.
+        return cls.__mro__[2] is Frozen
+
+    @classmethod
+    def _package(cls) -> str:
+        """The package whose files are the family's members: where the family itself is defined."""
+        module = importlib.import_module(cls.__module__)
+        return module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+
+    @classmethod
+    def _files(cls) -> list[str]:
+        package = importlib.import_module(cls._package())
+        return sorted(found.name for found in pkgutil.iter_modules(package.__path__) if not found.ispkg)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if not cls._is_family():
+            return handler(source)
+        # A field typed with the family accepts any member and dumps all of that member's settings;
+        # pydantic's default would dump the family's fields only, and two settings would share one cache key.
+        return core_schema.no_info_plain_validator_function(
+            cls.choose,
+            serialization=core_schema.plain_serializer_function_ser_schema(_dump, info_arg=True),
+        )
+
+
+def _dump(member: Component, info: SerializationInfo) -> dict[str, Any]:
+    return member.model_dump(mode=info.mode)

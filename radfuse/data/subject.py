@@ -1,0 +1,35 @@
+"""One patient's images while they travel through align, fuse and extract."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from radfuse.data.transform import Transform
+from radfuse.data.volume import Mask, Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Volumes, masks, and what the stages found. It carries no outcome: no subject stage can look at one.
+
+    Parameters
+    ----------
+    id : the manifest's subject.
+    volumes : by name (the modality, or a fused name such as ``fused-dwt3d-CT_PET``).
+    masks : the region of each volume, by the same names.
+    matched : inputs of fusion where they differ from ``volumes``: the same grid at one common resolution.
+        Single-modality features are never measured here, or a fused gain would be an artefact of blur.
+    transforms : by modality, from the reference's space to that modality's.
+    findings : by stage, plain JSON values worth keeping (gate decisions, volume changes, skipped work).
+    """
+
+    id: str
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    matched: Mapping[str, Volume] = field(default_factory=dict)
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
+    findings: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_findings(self, stage: str, found: Mapping[str, Any]) -> "Subject":
+        """Add what a stage found."""
+        return replace(self, findings={**self.findings, stage: dict(found)})
