@@ -12,8 +12,8 @@ class FeatureName:
 
     Examples
     --------
-    >>> FeatureName.parse("fused-dwt3d-CT_PET.log-sigma-2-0-mm-3D_firstorder_Mean")
-    FeatureName(modality='fused-dwt3d-CT_PET', image_type='log-sigma-2-0-mm-3D', feature_class='firstorder', feature='Mean')
+    >>> FeatureName.parse("fused-dwt3d-CT_PET.wavelet-LLH_glcm_Contrast")
+    FeatureName(modality='fused-dwt3d-CT_PET', image_type='wavelet-LLH', feature_class='glcm', feature='Contrast')
     """
 
     modality: str
