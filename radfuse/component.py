@@ -12,14 +12,14 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SerializationInfo
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SerializationInfo, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 
 class Frozen(BaseModel):
     """A value object read from YAML: frozen, refuses unknown keys, defaults are validated."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, serialize_by_alias=True)
 
 
 class Stage(Frozen):
@@ -31,6 +31,41 @@ class Stage(Frozen):
 
     name: ClassVar[str]
     version: ClassVar[int]
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Say each fault of a rejected config in one line: where, what was found, what was meant.
+
+    Parameters
+    ----------
+    error : what pydantic raised for ``model``.
+    model : where the places in the error start.
+    """
+    lines = []
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            known = _fields_at(model, fault["loc"][:-1])
+            close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+            lines.append(f"{place}: unknown setting{meant}")
+        elif fault["type"] == "value_error":
+            lines.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}")
+        elif fault["type"] == "missing":
+            lines.append(f"{place}: must be given")
+        else:
+            lines.append(f"{place}: {fault['msg']}; found {fault['input']!r}")
+    return lines
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    for part in place:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return list(model.model_fields)
+        model = inner
+    return list(model.model_fields)
 
 
 class Component(Frozen):
@@ -75,7 +110,10 @@ class Component(Frozen):
             close = difflib.get_close_matches(name, cls.members(), n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"unknown method {name!r}{meant} Known: {', '.join(cls.members())}")
-        return cls._known[name].model_validate(dict(settings))  # type: ignore[return-value]
+        try:
+            return cls._known[name].model_validate(dict(settings))  # type: ignore[return-value]
+        except ValidationError as error:
+            raise ValueError("; ".join(describe(error, cls._known[name]))) from error
 
     @classmethod
     def _is_family(cls) -> bool:

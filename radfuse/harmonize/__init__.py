@@ -1,1 +1,20 @@
-"""."""
+"""Harmonize: take the scanner out of the features and leave the patient in. Each file is one method."""
+
+from abc import abstractmethod
+from typing import Any
+
+from radfuse.component import Component
+
+
+class Harmonizer(Component):
+    """A way to remove what scanners and sites add to the features."""
+
+    @abstractmethod
+    def build(self) -> Any:
+        """Make an unfitted scikit-learn transformer of `FeatureTable.rows`.
+
+        Its ``fit`` learns from the rows given and from nothing else, and never uses the outcome; its ``transform``
+        returns the same columns and rows, with the feature columns changed and the context columns as they were. After
+        ``fit`` it has ``report_``, what it did to each modality; ``flagged(rows)`` says, row by row, which
+        modalities it leaves as they are because their batch was not fitted.
+        """

@@ -1,1 +1,26 @@
-"""."""
+"""Fusion strategies: at which level the modalities meet."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from radfuse.component import Component
+
+
+class FusionStrategy(Component):
+    """A scikit-learn classifier over the columns of several modalities."""
+
+    classified: ClassVar[bool] = True
+    """Whether the strategy is built around a classifier of its own choosing; the network is its own."""
+
+    @abstractmethod
+    def build(self, modalities: Sequence[str], selector: Any, classifier: Any, seed: int) -> Any:
+        """Make an unfitted classifier over scaled rows (a data frame with ``@missing.<modality>`` flags).
+
+        Parameters
+        ----------
+        modalities : the prefixes whose columns take part.
+        selector : an unfitted `radfuse.train.steps.selector.Selector`.
+        classifier : an unfitted scikit-learn classifier; None for a strategy that is its own.
+        seed : decides everything random that the strategy itself does.
+        """

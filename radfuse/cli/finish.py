@@ -1,0 +1,91 @@
+"""The last lines of a command: the AUC table, what failed, where to look, and the exit code."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from radfuse.cli.options import StudyOptions
+
+if TYPE_CHECKING:
+    from radfuse.data.cohort import Problem
+    from radfuse.run.judging import Judged
+    from radfuse.run.session import Session
+
+
+def finish(
+    session: "Session", options: StudyOptions, *, plan: Sequence[str] = (), judged: "Judged | None" = None
+) -> None:
+    """Print the outcome of a study command and leave with 1 when subjects failed."""
+    if plan:
+        return _print_plan({stage: session.plan(stage) for stage in plan}, options)
+    failures = session.failures()
+    if options.as_json:
+        typer.echo(json.dumps(_summary(session, failures, judged), indent=1))
+        return _leave(failures)
+    if judged is not None:
+        print_auc(judged, options)
+    else:
+        typer.echo(f"results in {session.store.root}")
+    tell_failures(failures)
+
+
+def print_auc(judged: "Judged", options: StudyOptions) -> None:
+    """Print the table of arms, the verdict, and where to look."""
+    if options.as_json:
+        return typer.echo(json.dumps(judged.summary(), indent=1))
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="AUC: pairs within a fold, averaged over folds and repeats; intervals by patient bootstrap")
+    for name, justify in (("arm", "left"), ("fusion", "left"), ("modalities", "left"), ("classifier", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("auc", "95 % interval", "n", "events"):
+        table.add_column(name, justify="right")
+    for row in judged.auc.to_dict("records"):
+        interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
+        numbers = (f"{row['auc']:.3f}", interval, str(row["n"]), str(row["events"]))
+        table.add_row(row["arm"], row["fusion"], row["modalities"], row["classifier"], *numbers)
+    console = Console(highlight=False) if _wide() else Console(highlight=False, width=140)
+    console.print(table)
+    if judged.verdict:
+        console.print(judged.verdict)
+    for what, where in judged.places.items():
+        typer.echo(f"{what}: {where}")
+
+
+def tell_failures(failures: "Sequence[Problem]") -> None:
+    """Name every failure and leave with 1 when there is one."""
+    if failures:
+        typer.echo(f"{len(failures)} failure{'s' if len(failures) > 1 else ''}; the others finished:", err=True)
+    for failure in failures:
+        typer.echo(f"  {failure.subject}: {failure.what}", err=True)
+        if failure.hint:
+            typer.echo(f"    {failure.hint}", err=True)
+    _leave(failures)
+
+
+def _leave(failures: "Sequence[Problem]") -> None:
+    if failures:
+        raise typer.Exit(1)
+
+
+def _print_plan(plan: dict[str, dict[str, int]], options: StudyOptions) -> None:
+    if options.as_json:
+        return typer.echo(json.dumps({"plan": plan}, indent=1))
+    for stage, counts in plan.items():
+        typer.echo(f"{stage}: reuse {counts['reuse']}, redo {counts['redo']}")
+
+
+def _summary(session: "Session", failures: "Sequence[Problem]", judged: "Judged | None") -> dict[str, Any]:
+    summary: dict[str, Any] = {"run": str(session.store.root), "seconds": session.seconds}
+    summary["failures"] = [{"subject": p.subject, "what": p.what, "hint": p.hint} for p in failures]
+    return summary | (judged.summary() if judged is not None else {})
+
+
+def _wide() -> bool:
+    import shutil
+    import sys
+
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= 100

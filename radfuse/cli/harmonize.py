@@ -1,0 +1,33 @@
+"""`radfuse harmonize`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radfuse.cli.finish import finish
+from radfuse.cli.options import StudyOptions, study_command
+
+
+@study_command
+def harmonize(
+    options: StudyOptions,
+    features: Annotated[Path | None, typer.Option(help="A feature table of your own, instead of a study.")] = None,
+    subjects: Annotated[Path | None, typer.Option(help="Its subjects: batch and covariates, one row each.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Column of --subjects with the scanner or site.")] = None,
+    protect: Annotated[str, typer.Option(help="Covariates to keep, separated by commas.")] = "",
+) -> None:
+    """Take scanner effects out of the features (ComBat), keeping the covariates; look at it before and after.
+
+    With --features, -o names the CSV to write. Training never reads this table: there ComBat is fitted again inside every fold, on training rows only.
+    """
+    if features is not None:
+        from radfuse.run.tables import harmonize_table
+
+        target = options.study or Path("harmonized.csv")
+        return typer.echo(harmonize_table(features, subjects, batch, protect, options.overrides, target))
+    from radfuse.run.study import harmonize_study
+
+    with options.open() as session:
+        typer.echo(harmonize_study(session))
+        finish(session, options)

@@ -1,0 +1,14 @@
+"""`radfuse report`."""
+
+import typer
+
+from radfuse.cli.options import StudyOptions, study_command
+
+
+@study_command
+def report(options: StudyOptions) -> None:
+    """Write the study's page: one self-contained HTML file."""
+    from radfuse.run.study import report_study
+
+    with options.open() as session:
+        typer.echo(f"report: {report_study(session)}")

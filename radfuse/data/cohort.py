@@ -1,0 +1,287 @@
+"""Cohort: the manifest and the clinical tables joined, and everything that is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radfuse.data.names import FUSED
+from radfuse.data.table import BATCH, GROUP, OUTCOME
+from radfuse.errors import CohortError
+
+LEGAL_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+LEGAL_MODALITY = re.compile(r"^[A-Za-z0-9_]{1,32}$")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the cohort.
+
+    Parameters
+    ----------
+    subject : whom it concerns; empty for the whole cohort.
+    what : what is wrong, found against expected.
+    hint : what to do.
+    fatal : whether nothing may start (the cohort is ambiguous), or only this subject is left out.
+    absent : whether it is a modality that the subject was never scanned with, which a study may choose to accept.
+    """
+
+    subject: str
+    what: str
+    hint: str = ""
+    fatal: bool = True
+    absent: bool = False
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One row of the manifest: an image of a subject, and its region."""
+
+    subject: str
+    modality: str
+    image: Path
+    mask: Path | None
+    label: int
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of the clinical tables mean what.
+
+    Parameters
+    ----------
+    outcome : the column to predict; None when only features are wanted.
+    positive : the value that counts as 1 when the outcome is written as text.
+    group : rows sharing this value are one patient.
+    batches : by modality, the column with its scanner or site label; the key ``*`` stands for every modality.
+    covariates : clinical facts to carry along (protected in harmonisation, or the clinical baseline).
+    """
+
+    outcome: str | None = None
+    positive: str | None = None
+    group: str | None = None
+    batches: Mapping[str, str] | None = None
+    covariates: Sequence[str] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Who takes part, with which scans and facts.
+
+    Parameters
+    ----------
+    scans : every row of the manifest, in its order.
+    modalities : the modalities of the study, in the order of the manifest or of the config.
+    subjects : the facts, as `FeatureTable.subjects` wants them, one row per subject in the manifest's order.
+    problems : all that was found wrong, without opening an image.
+    """
+
+    scans: tuple[Scan, ...]
+    modalities: tuple[str, ...]
+    subjects: pd.DataFrame
+    problems: tuple[Problem, ...]
+
+    @classmethod
+    def assemble(
+        cls,
+        manifest: pd.DataFrame,
+        tables: Mapping[str, pd.DataFrame],
+        columns: Columns,
+        root: Path,
+        modalities: Sequence[str] = (),
+    ) -> Cohort:
+        """Join a manifest (see `read_manifest`) with clinical tables (indexed by subject), noting every fault."""
+        problems: list[Problem] = []
+        chosen = tuple(modalities) or tuple(dict.fromkeys(manifest["modality"]))
+        rows = manifest[manifest["modality"].isin(chosen)]
+        for absent in [m for m in chosen if m not in set(manifest["modality"])]:
+            found = ", ".join(dict.fromkeys(manifest["modality"]))
+            problems.append(Problem("", f"no scan of modality {absent!r} in the manifest; found {found}"))
+        scans = tuple(
+            Scan(subject, modality, _resolve(root, image), _resolve_mask(root, mask), int(label))
+            for subject, modality, image, mask, label in zip(
+                *(rows[name].tolist() for name in ("subject", "modality", "image", "mask", "label")), strict=True
+            )
+        )
+        problems += _manifest_problems(scans, chosen)
+        ids = list(dict.fromkeys(scan.subject for scan in scans))
+        subjects, faults = subject_facts(ids, tables, columns, chosen)
+        problems += faults
+        problems += _scan_problems(scans, chosen)
+        return cls(scans, chosen, subjects, tuple(problems))
+
+    @property
+    def ids(self) -> list[str]:
+        """Every subject, in the manifest's order."""
+        return list(self.subjects.index)
+
+    @property
+    def fatal(self) -> list[Problem]:
+        """The problems that keep anything from starting."""
+        return [problem for problem in self.problems if problem.fatal]
+
+    def scans_of(self, subject: str) -> list[Scan]:
+        """The scans of one subject, in the order of `modalities`."""
+        own = [scan for scan in self.scans if scan.subject == subject]
+        return sorted(own, key=lambda scan: self.modalities.index(scan.modality))
+
+    def require_sound(self) -> None:
+        """Raise one CohortError listing every fatal problem; do nothing when there is none."""
+        refuse(self.fatal)
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise one CohortError listing the problems; do nothing when there is none."""
+    if not problems:
+        return
+    lines = [f"  - {p.subject + ': ' if p.subject else ''}{p.what}" for p in problems]
+    hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+    count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
+    raise CohortError(f"the cohort is ambiguous, {count}:\n" + "\n".join(lines), hint=" ".join(hints))
+
+
+def _resolve(root: Path, path: str) -> Path:
+    return Path(path) if Path(path).is_absolute() else root / path
+
+
+def _resolve_mask(root: Path, path: str) -> Path | None:
+    return _resolve(root, path) if path else None
+
+
+def _manifest_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Problem]:
+    problems = []
+    if not scans:
+        problems.append(Problem("", "the manifest has no scans"))
+    for modality in modalities:
+        if not LEGAL_MODALITY.match(modality) or modality.startswith(FUSED):
+            problems.append(Problem("", f"modality {modality!r} must be letters, digits and underscores, at most 32"))
+    counts: dict[tuple[str, str], int] = {}
+    owners: dict[Path, set[str]] = {}
+    for scan in scans:
+        counts[scan.subject, scan.modality] = counts.get((scan.subject, scan.modality), 0) + 1
+        owners.setdefault(scan.image, set()).add(scan.subject)
+    for (subject, modality), count in counts.items():
+        if count > 1:
+            hint = "Keep one row per subject and modality, or name the further ones (CT_late, MR_T2)."
+            problems.append(Problem(subject, f"{modality} is listed {count} times", hint))
+    for image, subjects in owners.items():
+        if len(subjects) > 1:
+            problems.append(
+                Problem("", f"{image.name} is listed for {', '.join(sorted(subjects))}: one file, one subject")
+            )
+    ids = list(dict.fromkeys(scan.subject for scan in scans))
+    for subject in ids:
+        if not LEGAL_ID.match(subject) or set(subject) == {"."}:
+            problems.append(
+                Problem(subject, "subject ids may hold letters, digits, dot, dash and underscore, at most 64")
+            )
+    folded: dict[str, list[str]] = {}
+    for subject in ids:
+        folded.setdefault(subject.casefold(), []).append(subject)
+    problems += [
+        Problem("", f"ids {' and '.join(same)} differ only in case and would share a folder")
+        for same in folded.values()
+        if len(same) > 1
+    ]
+    return problems
+
+
+def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Problem]:
+    """What leaves a subject out without stopping the others, as far as the file system tells."""
+    problems = []
+    for subject in dict.fromkeys(scan.subject for scan in scans):
+        own = {scan.modality: scan for scan in scans if scan.subject == subject}
+        for modality in modalities:
+            if modality not in own:
+                hint = "Add its row to the manifest, or set cohort.missing: keep."
+                problems.append(Problem(subject, f"has no {modality} scan", hint, fatal=False, absent=True))
+                continue
+            scan = own[modality]
+            for what, path in (("image", scan.image), ("mask", scan.mask)):
+                if path is not None and not path.is_file():
+                    problems.append(Problem(subject, f"{modality} {what} not found: {path}", fatal=False))
+        if own and all(scan.mask is None for scan in own.values()):
+            problems.append(Problem(subject, "has no mask for any modality", fatal=False))
+    return problems
+
+
+def subject_facts(
+    ids: Sequence[str], tables: Mapping[str, pd.DataFrame], columns: Columns, modalities: Sequence[str]
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Take outcome, group, batches and covariates out of the tables, as `FeatureTable.subjects` wants them.
+
+    Every problem found is fatal: a fact that is missing or contradictory makes the cohort ambiguous.
+    """
+    problems: list[Problem] = []
+    index = pd.Index(ids, name="subject")
+    batches = dict(columns.batches or {})
+    everywhere = batches.pop("*", None)
+    wanted = {f"{BATCH}{m}": batches.get(m, everywhere) for m in modalities}
+    wanted = {GROUP: columns.group, OUTCOME: columns.outcome, **wanted, **{name: name for name in columns.covariates}}
+    for modality in [m for m in batches if m not in modalities]:
+        problems.append(Problem("", f"a batch column is given for {modality!r}, which is not among {list(modalities)}"))
+    joined: dict[str, pd.Series] = {}
+    for name, source in wanted.items():
+        if source is None:
+            continue
+        column = _find(source, tables, index, problems)
+        if column is not None:
+            joined[name] = column
+    if OUTCOME in joined:
+        joined[OUTCOME] = _binary(joined[OUTCOME], columns, problems)
+    for name in [name for name in joined if name.startswith(BATCH) or name == GROUP]:
+        for subject in joined[name].index[joined[name].isna()]:
+            hint = "Give every subject a label; an honest one is UNKNOWN."
+            problems.append(Problem(subject, f"{wanted[name]} (its {name}) is empty", hint))
+        joined[name] = joined[name].astype(str)
+    return pd.DataFrame(joined, index=index), problems
+
+
+def _find(
+    source: str, tables: Mapping[str, pd.DataFrame], index: pd.Index, problems: list[Problem]
+) -> pd.Series | None:
+    holders = [name for name, table in tables.items() if source in table.columns]
+    if not holders:
+        known = ", ".join(f"{name}: {', '.join(map(str, table.columns))}" for name, table in tables.items()) or "none"
+        problems.append(Problem("", f"no table has a column {source!r}", f"Columns known, by table: {known}."))
+        return None
+    if len(holders) > 1:
+        problems.append(Problem("", f"column {source!r} is in {' and in '.join(holders)}", "Rename one of them."))
+        return None
+    column = tables[holders[0]][source]
+    twice = sorted(set(column.index[column.index.duplicated()]) & set(index))
+    for subject in twice:
+        problems.append(Problem(subject, f"occurs more than once in {holders[0]}"))
+    for subject in [subject for subject in index if subject not in column.index]:
+        problems.append(Problem(subject, f"is not in {holders[0]}, which holds {source!r}"))
+    return column[~column.index.duplicated()].reindex(index)
+
+
+def _binary(column: pd.Series, columns: Columns, problems: list[Problem]) -> pd.Series:
+    """Turn the outcome into 0 and 1, noting values that are neither."""
+    text = column.map(lambda value: "" if pd.isna(value) else _plain(value))
+    for subject in text.index[text == ""]:
+        problems.append(Problem(subject, f"has no outcome ({columns.outcome} is empty)", "Fill it in or drop the row."))
+    present = sorted(set(text) - {""})
+    if columns.positive is not None:
+        if present and columns.positive not in present:
+            problems.append(Problem("", f"no {columns.outcome} is {columns.positive!r}; found {', '.join(present)}"))
+        return (text == columns.positive).astype(int)
+    if not set(present) <= {"0", "1"}:
+        hint = "Set cohort.positive to the value that counts as the event."
+        problems.append(Problem("", f"{columns.outcome} must be 0 or 1, found {', '.join(present[:6])}", hint))
+    return (text == "1").astype(int)
+
+
+def _plain(value: object) -> str:
+    """Write 1.0 and True as 1, so that a spreadsheet's types do not matter."""
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

@@ -1,0 +1,87 @@
+"""Read the manifest, the clinical tables and feature tables: the only file that parses CSV and Parquet tables."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from radfuse.errors import CohortError
+
+# PyRadiomics' own names, and those other tools write; compared without case.
+ALIASES = {
+    "subject": ("subject", "id", "subject_id", "patient_id", "patientid", "patient"),
+    "modality": ("modality",),
+    "image": ("image", "image_path"),
+    "mask": ("mask", "mask_path", "segmentation"),
+    "label": ("label",),
+}
+DEFAULT_MODALITY = "image"
+
+
+def read_table(path: Path, key: str = "subject") -> pd.DataFrame:
+    """Read a CSV or Parquet table and index it by subject (text, as written: 007 stays 007).
+
+    Columns other than the key keep the type pandas finds. ``ID``, ``patient_id`` and the like are accepted for the
+    key. Raises CohortError when the file or the key is not there.
+    """
+    if not path.is_file():
+        raise CohortError(f"table not found: {path}", hint="Paths in a config are relative to cohort.root.")
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+        table = table.reset_index() if table.index.name else table
+    else:
+        names = _header(path)
+        text = {name: str for name in names if name.lower() in ALIASES["subject"]}
+        try:
+            table = pd.read_csv(path, dtype=text, encoding="utf-8-sig")
+        except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise CohortError(f"cannot read {path} as a CSV table: {error}") from error
+    found = _column(table, key)
+    if found is None:
+        raise CohortError(
+            f"{path} has no column {key!r}; found {', '.join(map(str, table.columns[:12]))}",
+            hint=f"Name the subject column one of {', '.join(ALIASES[key])}.",
+        )
+    if table[found].isna().any():
+        raise CohortError(f"{path}: row {int(table[found].isna().argmax()) + 2} has no {found}")
+    return table.rename(columns={found: key}).assign(**{key: table[found].astype(str).str.strip()}).set_index(key)
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read the long manifest: columns subject, modality, image, mask, label, then any further columns.
+
+    PyRadiomics' ``ID, Image, Mask, Label`` are accepted. Without a modality column every image is ``image``;
+    without a label column the region is label 1; a mask that is not given is empty text.
+    """
+    table = read_table(path).reset_index()
+    renames = {}
+    for name in ("modality", "image", "mask", "label"):
+        found = _column(table, name)
+        if found is not None:
+            renames[found] = name
+    table = table.rename(columns=renames)
+    if "image" not in table:
+        raise CohortError(
+            f"{path} has no column 'image'; found {', '.join(map(str, table.columns))}",
+            hint="A manifest has one row per image: subject, modality, image, mask.",
+        )
+    table["modality"] = table["modality"].astype(str).str.strip() if "modality" in table else DEFAULT_MODALITY
+    table["image"] = table["image"].fillna("").astype(str)
+    table["mask"] = table["mask"].fillna("").astype(str) if "mask" in table else ""
+    labels = pd.to_numeric(table["label"], errors="coerce") if "label" in table else pd.Series(1.0, index=table.index)
+    if (labels.dropna() % 1 != 0).any():
+        raise CohortError(f"{path}: labels must be whole numbers")
+    table["label"] = labels.fillna(1).astype(int)
+    first = ["subject", "modality", "image", "mask", "label"]
+    return table[first + [column for column in table.columns if column not in first]]
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return [name.strip().strip('"') for name in file.readline().rstrip("\r\n").split(",")]
+
+
+def _column(table: pd.DataFrame, name: str) -> str | None:
+    for column in table.columns:
+        if str(column).strip().lower() in ALIASES[name]:
+            return str(column)
+    return None

@@ -1,0 +1,105 @@
+"""Harmonize: the whole table at once, for looking, and for new patients of scanners already known.
+
+Cross-validated numbers never come from here: `train` fits the same harmoniser again on each fold's training rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from radfuse.component import Stage
+from radfuse.data.table import BATCH, CONTEXT, OUTCOME, FeatureTable
+from radfuse.errors import ConfigError, DataError
+from radfuse.harmonize import Harmonizer
+from radfuse.harmonize.combat import ComBat
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Harmonized:
+    """What `Harmonize` gives.
+
+    Parameters
+    ----------
+    table : the same subjects and columns, harmonised; a value that was missing is missing still.
+    diagnostics : before and after, by modality; see `radfuse.harmonize.diagnostics`.
+    transformer : the fitted scikit-learn transformer, to be applied to new rows.
+    """
+
+    table: FeatureTable
+    diagnostics: dict[str, Any]
+    transformer: Any
+
+
+class Harmonize(Stage):
+    """Remove what scanners and sites add to the features, and show how well that went."""
+
+    name: ClassVar[str] = "harmonize"
+    version: ClassVar[int] = 1
+
+    harmonizer: Harmonizer = Field(ComBat(), description="How; `none` leaves the features as they are.")
+    seed: int = Field(0, ge=0, description="Draws the folds of the held-out test of the batch; nothing else.")
+
+    def __call__(self, table: FeatureTable) -> Harmonized:
+        """Harmonise all rows. The outcome is used to warn where it goes together with the batch, for nothing else.
+
+        For fitting, a missing value becomes its column's median, and a subject without any value of a modality takes no
+        part in that modality.
+        """
+        from radfuse.harmonize.diagnostics import diagnose
+
+        self._require_known(table)
+        rows, missing = _complete(table)
+        transformer = self.harmonizer.build()
+        outcome = table.outcome if OUTCOME in table.subjects else None
+        transformer.fit(rows, outcome)
+        harmonised = transformer.transform(rows)
+        diagnostics = diagnose(
+            rows,
+            harmonised,
+            self.harmonizer.build,
+            report=transformer.report_,
+            protect=tuple(getattr(self.harmonizer, "protect", ())),
+            outcome=outcome,
+            seed=self.seed,
+        )
+        for modality, found in diagnostics.items():
+            found["report"]["imputed_cells"] = int(missing[table.columns_of(modality)].to_numpy().sum())
+            log.info("%s: %s", modality, found["verdict"])
+        values = harmonised[list(table.values.columns)].mask(missing)
+        return Harmonized(table.with_values(values), diagnostics, transformer)
+
+    def _require_known(self, table: FeatureTable) -> None:
+        named = getattr(self.harmonizer, "reference_batch", None) or {}
+        strange = sorted(set(named) - set(table.modalities))
+        if strange:
+            raise ConfigError(
+                f"harmonizer.reference_batch names {', '.join(strange)}, which the table lacks; "
+                f"found {', '.join(table.modalities)}"
+            )
+
+
+def _complete(table: FeatureTable) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fill missing features by their column's median; give the rows and where something was missing."""
+    values = table.values.astype(np.float64)
+    infinite = [str(column) for column in values if np.isinf(values[column]).any()]
+    if infinite:
+        raise DataError(
+            f"{len(infinite)} features hold an infinite value, such as {', '.join(infinite[:3])}",
+            hint="Take the feature out of the table, or correct it.",
+        )
+    missing = values.isna()
+    rows = table.with_values(values.fillna(values.median()).fillna(0.0)).rows()
+    for modality in table.modalities:
+        label = f"{CONTEXT}{BATCH}{modality}"
+        if label in rows:
+            own = table.columns_of(modality)
+            rows[label] = rows[label].astype(object).mask(missing[own].all(axis=1), None)
+    return rows, missing

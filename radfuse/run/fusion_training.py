@@ -1,0 +1,1 @@
+"""Train a fusion network from a YAML and write weights and card."""

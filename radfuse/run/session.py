@@ -1,0 +1,335 @@
+"""Session: one study folder opened for work. It chains the stages by content and keeps what still stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from radfuse.component import Stage
+from radfuse.config import Config
+from radfuse.data.cohort import Cohort, Problem
+from radfuse.data.reading.images import read_geometry
+from radfuse.data.table import FeatureTable
+from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
+from radfuse.run import subjects
+from radfuse.run.environment import describe_environment
+from radfuse.run.executors.local import LocalExecutor
+from radfuse.run.logs import RunLog
+from radfuse.run.progress import Listener, Silent
+from radfuse.run.store import Record, Store, digest, file_digest, libraries, write, write_text
+from radfuse.run.tasks import SubjectTask, lost, perform
+
+DECIDING = {
+    "align": ("SimpleITK", "numpy"),
+    "fuse": ("torch", "PyWavelets", "numpy"),
+    "extract": ("pyradiomics-cuda", "SimpleITK", "PyWavelets", "numpy"),
+}
+
+
+@dataclass(frozen=True)
+class Redo:
+    """What to compute again although its result still stands.
+
+    Parameters
+    ----------
+    everything : every result of the stages asked for.
+    failed : the subjects that failed with bad data.
+    """
+
+    everything: bool = False
+    failed: bool = False
+
+
+class Session:
+    """A study folder, one run in it, and the workers.
+
+    Parameters
+    ----------
+    config : the settings.
+    study : the study folder; runs stand side by side in its ``runs/``.
+    run : the name of this run.
+    only : subjects to work on; empty is all of them.
+    redo : what to compute again.
+    listener : who follows the work.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        study: Path,
+        run: str = "main",
+        *,
+        only: Sequence[str] = (),
+        redo: Redo = Redo(),
+        listener: Listener | None = None,
+    ) -> None:
+        self.study = study
+        self.store = Store(study / "runs" / run)
+        self.listener: Listener = listener or Silent()
+        self.redo = redo
+        self.cohort = config.read_cohort()
+        self.cohort.require_sound()
+        self.config = _resolve(config, self.cohort)
+        self.only = _known(only, self.cohort)
+        self.executor = LocalExecutor(config.execution.jobs)
+        self.seconds: dict[str, float] = {}
+        self._lock = FileLock(self.store.root / ".lock", timeout=0)
+        self._align_keys: dict[str, str] = {}
+
+    def __enter__(self) -> Session:
+        try:
+            self.store.root.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout as error:
+            raise StageError(
+                f"another radfuse works in {self.store.root}", hint="Wait for it, or give this run another --run name."
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"cannot write into {self.store.root}: {error.strerror}") from error
+        self.log = RunLog(self.store.root / "log.jsonl")
+        write_text(self.store.root / "run.yaml", self.config.to_yaml())
+        write_text(self.store.root / "environment.json", describe_environment())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.executor.__exit__(kind, error, trace)
+        self._lock.release()
+
+    @property
+    def ids(self) -> list[str]:
+        """The subjects that can take part, by the manifest alone."""
+        out = self.left_out
+        return [subject for subject in self.cohort.ids if subject not in out and subject in self.only]
+
+    @property
+    def left_out(self) -> set[str]:
+        """Subjects that a problem of the manifest leaves out."""
+        keep = self.config.cohort.missing == "keep"
+        return {
+            problem.subject for problem in self.cohort.problems if not problem.fatal and not (keep and problem.absent)
+        }
+
+    def align(self) -> list[Record]:
+        """Put every subject's volumes on one grid."""
+        return self._map(self.config.align, self._align_key, lambda subject: tuple(self.cohort.scans_of(subject)))
+
+    def fuse(self) -> list[Record]:
+        """Fuse the aligned volumes of every subject."""
+        self.store.require("align")
+        return self._map(self.config.fuse, self._fuse_key)
+
+    def extract(self) -> list[Record]:
+        """Measure every volume of every subject, and write the feature table."""
+        self.store.require("align")
+        records = self._map(self.config.extract, self._extract_key)
+        self.write_features()
+        return records
+
+    def write_features(self) -> FeatureTable:
+        """Stack the rows that stand into features.csv and features.parquet, with subjects.csv beside them."""
+        ids = [s for s in self.cohort.ids if self._standing(self.config.extract, s, self._extract_key) is not None]
+        if not ids:
+            raise DataError(
+                "no subject has features", hint=f"See {self.store.root / 'report' / 'failures.csv'} for each reason."
+            )
+        rows = [subjects.load_row(self.store.folder("extract", subject), subject) for subject in ids]
+        facts = self.cohort.subjects.loc[ids]
+        values = subjects.feature_values(rows).set_axis(facts.index)
+        table = FeatureTable(values, facts)
+        write(self.store.root / "features.parquet", lambda path: values.to_parquet(path))
+        write(self.store.root / "features.csv", lambda path: values.to_csv(path))
+        write(self.store.root / "subjects.csv", lambda path: facts.to_csv(path))
+        diagnostics = pd.DataFrame([dict(row.diagnostics) for row in rows], index=facts.index)
+        write(self.store.root / "diagnostics.csv", lambda path: diagnostics.to_csv(path))
+        return table
+
+    def table(self) -> FeatureTable:
+        """The feature table of this run, read from its files."""
+        path = self.store.root / "features.parquet"
+        if not path.is_file():
+            raise StageError(f"{self.store.root} has no features", hint="Run `radfuse extract` first.")
+        values = pd.read_parquet(path)
+        facts = self.cohort.subjects.reindex(values.index)
+        return FeatureTable(values.set_axis(facts.index), facts)
+
+    def plan(self, stage: str) -> dict[str, int]:
+        """How many results of a stage would be reused and how many computed."""
+        found, key = next((s, key) for s, key in self._stages() if s.name == stage)
+        reuse = sum(
+            self._reusable(found.name, subject, self._safe_key(key, subject)) is not None for subject in self.ids
+        )
+        return {"reuse": reuse, "redo": len(self.ids) - reuse}
+
+    def failures(self) -> list[Problem]:
+        """Everybody who is left out or lost a part, and why."""
+        found = [problem for problem in self.cohort.problems if not problem.fatal and problem.subject in self.only]
+        found = [Problem(p.subject, f"manifest: {p.what}", p.hint, fatal=False) for p in found]
+        for stage, key in self._stages():
+            for subject in self.ids:
+                record = self.store.read(stage.name, subject)
+                if record is not None and not record.done and record.key == self._safe_key(key, subject):
+                    found.append(Problem(subject, f"{stage.name}: {record.what}", record.hint, fatal=False))
+        return found
+
+    def write_failures(self) -> Path:
+        """Write report/failures.csv: subject, stage, what, hint."""
+        rows = []
+        for problem in self.failures():
+            stage, _, what = problem.what.partition(": ")
+            rows.append({"subject": problem.subject, "stage": stage, "what": what, "hint": problem.hint})
+        table = pd.DataFrame(rows, columns=["subject", "stage", "what", "hint"])
+        path = self.store.root / "report" / "failures.csv"
+        write(path, lambda temporary: table.to_csv(temporary, index=False))
+        return path
+
+    def findings(self) -> dict[str, dict[str, object]]:
+        """What align, fuse and extract found, by stage and subject."""
+        found: dict[str, dict[str, object]] = {}
+        for stage, key in self._stages():
+            records = {subject: self._standing(stage, subject, key) for subject in self.ids}
+            found[stage.name] = {subject: dict(r.findings) for subject, r in records.items() if r is not None}
+        return found
+
+    def timed(self, stage: str, began: float) -> None:
+        """Note how long a stage took."""
+        self.seconds[stage] = round(time.perf_counter() - began, 2)
+        self.log.wrote("ended", stage=stage, seconds=self.seconds[stage])
+        self.listener.ended(stage, self.seconds[stage])
+
+    def _map(
+        self,
+        stage: Stage,
+        key: Callable[[str], str],
+        scans: Callable[[str], tuple[object, ...]] = lambda subject: (),
+    ) -> list[Record]:
+        began = time.perf_counter()
+        records: dict[str, Record] = {}
+        tasks: list[SubjectTask] = []
+        for subject in self._ready(stage):
+            own = self._safe_key(key, subject)
+            standing = self._reusable(stage.name, subject, own)
+            if standing is not None:
+                records[subject] = standing
+                continue
+            device = self.device if stage.name == "fuse" else "cpu"
+            tasks.append(SubjectTask(stage, subject, scans(subject), self.store.root, own, device))  # type: ignore[arg-type]
+        self.listener.began(stage.name, len(records) + len(tasks), len(records))
+        self.log.wrote("began", stage=stage.name, reused=sorted(records), redo=[task.subject for task in tasks])
+        for task, record in self.executor.map(perform, tasks, lost):
+            records[task.subject] = record
+            self.log.wrote(
+                record.status, stage=stage.name, subject=task.subject, seconds=record.seconds, what=record.what
+            )
+            self.listener.advanced(stage.name, record)
+        self.timed(stage.name, began)
+        self.write_failures()
+        return [records[subject] for subject in self.ids if subject in records]
+
+    def _ready(self, stage: Stage) -> Iterable[str]:
+        """The subjects whose earlier stages stand."""
+        earlier = [(s, key) for s, key in self._stages() if s.name != stage.name]
+        names = [s.name for s, _ in self._stages()]
+        before = [(s, key) for s, key in earlier if names.index(s.name) < names.index(stage.name)]
+        for subject in self.ids:
+            if all(self._standing(s, subject, key) is not None for s, key in before):
+                yield subject
+
+    def _reusable(self, stage: str, subject: str, key: str) -> Record | None:
+        record = self.store.current(stage, subject, key)
+        if record is None or self.redo.everything:
+            return None
+        if not record.done and (self.redo.failed or record.trace):
+            return None
+        return record
+
+    def _standing(self, stage: Stage, subject: str, key: Callable[[str], str]) -> Record | None:
+        record = self.store.read(stage.name, subject)
+        if record is None or not record.done or record.key != self._safe_key(key, subject):
+            return None
+        return record
+
+    @staticmethod
+    def _safe_key(key: Callable[[str], str], subject: str) -> str:
+        try:
+            return key(subject)
+        except OSError as error:
+            return digest("unreadable", str(error))
+
+    def _stages(self) -> list[tuple[Stage, Callable[[str], str]]]:
+        return [
+            (self.config.align, self._align_key),
+            (self.config.fuse, self._fuse_key),
+            (self.config.extract, self._extract_key),
+        ]
+
+    def _align_key(self, subject: str) -> str:
+        if subject not in self._align_keys:
+            scans = [
+                (scan.modality, scan.label, file_digest(scan.image), file_digest(scan.mask) if scan.mask else "")
+                for scan in self.cohort.scans_of(subject)
+            ]
+            self._align_keys[subject] = self._key(self.config.align, scans)
+        return self._align_keys[subject]
+
+    def _fuse_key(self, subject: str) -> str:
+        return self._key(self.config.fuse, self._align_key(subject))
+
+    def _extract_key(self, subject: str) -> str:
+        return self._key(self.config.extract, self._fuse_key(subject))
+
+    @staticmethod
+    def _key(stage: Stage, inputs: object) -> str:
+        deciding = libraries(*DECIDING[stage.name])
+        return digest(stage.name, stage.version, stage.model_dump(mode="json"), inputs, deciding)
+
+    @property
+    def device(self) -> str:
+        """Where networks run: cuda when asked for or when there, otherwise cpu."""
+        asked = self.config.execution.device
+        if asked == "cpu":
+            return "cpu"
+        import torch
+
+        if torch.cuda.is_available():
+            return "cuda"
+        if asked == "cuda":
+            raise ConfigError("device cuda was asked for, but torch finds no CUDA device", hint="Use --device auto.")
+        return "cpu"
+
+
+def _known(only: Sequence[str], cohort: Cohort) -> list[str]:
+    unknown = [subject for subject in only if subject not in cohort.ids]
+    if unknown:
+        raise ConfigError(f"not in the manifest: {', '.join(unknown)}", hint="See the manifest's subject column.")
+    return list(only) or cohort.ids
+
+
+def _resolve(config: Config, cohort: Cohort) -> Config:
+    """Settle what depends on the cohort: the reference modality and the grid's spacing."""
+    reference = config.cohort.reference or config.align.reference or cohort.modalities[0]
+    if reference not in cohort.modalities:
+        raise ConfigError(f"the reference {reference!r} is not a modality of the study: {', '.join(cohort.modalities)}")
+    align = config.align.model_copy(update={"reference": reference})
+    if align.spacing_mm == "auto":
+        grids = []
+        for scan in cohort.scans:
+            if scan.modality == reference:
+                try:
+                    grids.append(read_geometry(scan.image))
+                except (RadfuseError, OSError):
+                    continue  # the subject fails by name in align; the others decide the spacing
+        if grids:
+            align = align.resolved(grids)
+    fuse = config.fuse
+    if fuse.inputs is None and len(cohort.modalities) > 1:
+        # Settled here, so that a subject that lacks a modality does not get a fused volume of its own kind.
+        fuse = fuse.model_copy(update={"inputs": (cohort.modalities,)})
+    return config.model_copy(update={"align": align, "fuse": fuse})

@@ -1,0 +1,229 @@
+"""The stages outside a study folder, on manifests and tables of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from radfuse.component import Stage, describe
+from radfuse.config import Config, Execution, read_parameters, set_value
+from radfuse.data.cohort import Cohort, Columns, Problem, refuse, subject_facts
+from radfuse.data.reading.tables import read_manifest, read_table
+from radfuse.data.study import Study
+from radfuse.data.table import FeatureTable
+from radfuse.errors import CohortError, ConfigError, DataError
+from radfuse.extract.stage import Extract
+from radfuse.harmonize.stage import Harmonize
+from radfuse.report.stage import Report
+from radfuse.run import subjects
+from radfuse.run.environment import environment
+from radfuse.run.executors.local import LocalExecutor
+from radfuse.run.judging import Judged, judge
+from radfuse.run.logs import RunLog
+from radfuse.run.progress import Listener
+from radfuse.run.session import DECIDING
+from radfuse.run.store import Store, digest, file_digest, libraries, write, write_bytes, write_text
+from radfuse.run.study import chosen_fusions
+from radfuse.run.tasks import SubjectTask, lost, perform
+from radfuse.run.tracking import track
+from radfuse.train.stage import Train
+
+
+def extract_table(
+    manifest: Path,
+    only: tuple[Sequence[str], Sequence[str]],
+    parameters: Sequence[str],
+    overrides: Sequence[str],
+    output: Path,
+    listener: Listener,
+) -> list[Problem]:
+    """Measure the files of a manifest as they are, and write one CSV.
+
+    Results are kept beside the CSV in ``<name>.radfuse/``, so that an interrupted extraction goes on where it was.
+
+    Parameters
+    ----------
+    manifest : CSV; image paths start from its folder.
+    only : subjects and modalities to keep; empty keeps all.
+    parameters : PyRadiomics YAML files, ``FILE`` for everything or ``MODALITY=FILE``.
+    overrides : settings of ``extract`` and ``execution``.
+    output : the CSV to write; ``.parquet`` and ``diagnostics`` go beside it.
+    """
+    chosen, modalities = only
+    cohort = Cohort.assemble(read_manifest(manifest), {}, Columns(), manifest.resolve().parent, modalities)
+    cohort.require_sound()
+    unknown = [subject for subject in chosen if subject not in cohort.ids]
+    if unknown:
+        raise ConfigError(f"not in {manifest}: {', '.join(unknown)}")
+    settings, execution = _stage_settings(overrides, "extract")
+    settings["parameters"] = {**settings.get("parameters", {}), **_parameters(parameters)}
+    stage = _validated(Extract, settings)
+    store = Store(output.with_suffix(".radfuse"))
+    ids = [subject for subject in cohort.ids if not chosen or subject in chosen]
+    problems = [p for p in cohort.problems if p.subject in ids and not p.absent]
+    left_out = {problem.subject for problem in problems}
+    tasks = [_task(stage, cohort, subject, store) for subject in ids if subject not in left_out]
+    done = {}
+    for task in tasks:
+        record = store.current("extract", task.subject, task.key)
+        if record is not None and record.done:
+            done[task.subject] = record
+    listener.began("extract", len(tasks), len(done))
+    with LocalExecutor(execution.jobs) as executor:
+        for task, record in executor.map(perform, [task for task in tasks if task.subject not in done], lost):
+            done[task.subject] = record
+            listener.advanced("extract", record)
+    listener.ended("extract", sum(record.seconds for record in done.values()))
+    problems += [Problem(s, r.what, r.hint, fatal=False) for s, r in done.items() if not r.done]
+    rows = [subjects.load_row(store.folder("extract", s), s) for s in ids if s in done and done[s].done]
+    failures = pd.DataFrame([(p.subject, p.what, p.hint) for p in problems], columns=["subject", "what", "hint"])
+    write(output.with_suffix(".failures.csv"), lambda path: failures.to_csv(path, index=False))
+    if not rows:
+        raise DataError("no subject could be measured", hint=f"See {output.with_suffix('.failures.csv')}.")
+    values = subjects.feature_values(rows)
+    write(output, lambda path: values.to_csv(path))
+    write(output.with_suffix(".parquet"), lambda path: values.to_parquet(path))
+    diagnostics = pd.DataFrame([dict(row.diagnostics) for row in rows], index=values.index)
+    write(output.with_suffix(".diagnostics.csv"), lambda path: diagnostics.to_csv(path))
+    return problems
+
+
+def harmonize_table(
+    features: Path, facts: Path | None, batch: str | None, protect: str, overrides: Sequence[str], output: Path
+) -> str:
+    """Harmonise a feature table of one's own and write it; give the verdict in words."""
+    if batch is None:
+        raise ConfigError("harmonising needs --batch", hint="Name the column of --subjects with the scanner or site.")
+    covariates = _names(protect)
+    table = _own_table(features, facts, Columns(batches={"*": batch}, covariates=covariates))
+    stage = _harmonize(covariates, overrides)
+    found = stage(table)
+    write(output, lambda path: found.table.values.to_csv(path))
+    lines = [f"{modality}: {each.get('verdict', '')}" for modality, each in found.diagnostics.items()]
+    return "\n".join([*lines, f"harmonised features in {output}"])
+
+
+def train_table(
+    features: Path,
+    facts: Path | None,
+    columns: Mapping[str, str | None],
+    fusion: str,
+    overrides: Sequence[str],
+    output: Path,
+    listener: Listener,
+) -> Judged:
+    """Judge a feature table of one's own: everything that a run leaves goes into the folder ``output``."""
+    if columns["outcome"] is None:
+        raise ConfigError("training needs --outcome", hint="Name the column of --subjects to predict.")
+    covariates = _names(columns["protect"] or "")
+    if columns["outcome"] in covariates:
+        raise ConfigError(f"--protect names {columns['outcome']!r}, which is the outcome: ComBat must never see it")
+    harmonize = _harmonize(covariates, overrides)
+    settings, execution = _stage_settings(overrides, "train")
+    train = chosen_fusions(_validated(Train, settings), fusion)
+    batches = {"*": columns["batch"]} if columns["batch"] else {}
+    wanted = (*covariates, *train.baselines.clinical)
+    roles = Columns(outcome=columns["outcome"], batches=batches, covariates=tuple(dict.fromkeys(wanted)))
+    table = _own_table(features, facts, roles)
+    store = Store(output)
+    output.mkdir(parents=True, exist_ok=True)
+    with LocalExecutor(execution.jobs) as executor:
+        judged = judge(store, table, train, harmonize, executor, listener, RunLog(output / "log.jsonl"))
+    tracking = Config.model_fields["tracking"].default
+    hashes = {"features": file_digest(features)}
+    name = output.resolve().name
+    where = track(store, output, name, tracking, table, train, judged, hashes)
+    page = Report()(
+        Study(
+            name=name,
+            config={"train": train.model_dump(mode="json"), "harmonize": harmonize.model_dump(mode="json")},
+            roster=table.subjects.assign(status="complete"),
+            failures=pd.DataFrame(columns=["subject", "stage", "what", "hint"]),
+            table=table,
+            predictions=judged.predictions,
+            auc=judged.auc,
+            contrast=judged.contrast,
+            environment=environment(),
+        )
+    )
+    for file, content in page.figures.items():
+        write_bytes(store.folder("report") / file, content)
+    write_text(store.folder("report") / "index.html", page.html)
+    places = {"report": str(output / "report" / "index.html"), "table": str(output / "report" / "auc.csv")}
+    return replace(judged, places=places | {"MLflow": where})
+
+
+def _own_table(features: Path, facts: Path | None, columns: Columns) -> FeatureTable:
+    values = read_table(features)
+    kept = [c for c in values.columns if "." in c and not c.partition(".")[2].startswith("diagnostics_")]
+    if not kept:
+        raise CohortError(
+            f"{features} has no column named MODALITY.FEATURE; found {', '.join(map(str, values.columns[:6]))}",
+            hint="A feature's modality is its prefix up to the first dot, such as PET.original_firstorder_Mean.",
+        )
+    text = [c for c in kept if not pd.api.types.is_numeric_dtype(values[c])]
+    if text:
+        raise CohortError(f"{features}: not numbers in {', '.join(text[:6])}", hint="Check for decimal commas.")
+    table = read_table(facts if facts is not None else features)
+    modalities = list(dict.fromkeys(column.partition(".")[0] for column in kept))
+    batches = dict.fromkeys(modalities, (columns.batches or {}).get("*"))
+    columns = replace(columns, batches={m: c for m, c in batches.items() if c is not None})
+    subjects_table, problems = subject_facts(list(values.index), {str(facts or features): table}, columns, modalities)
+    refuse(problems)
+    return FeatureTable(values[kept].astype("float64").set_axis(subjects_table.index), subjects_table)
+
+
+def _harmonize(covariates: Sequence[str], overrides: Sequence[str]) -> Harmonize:
+    settings, _ = _stage_settings(overrides, "harmonize")
+    if covariates:
+        set_value(settings, ["harmonizer", "protect"], list(covariates))
+        settings["harmonizer"].setdefault("method", "combat")
+    return _validated(Harmonize, settings)
+
+
+def _stage_settings(overrides: Sequence[str], stage: str) -> tuple[dict[str, Any], Execution]:
+    """The overrides that concern one stage, and those of the execution."""
+    found: dict[str, Any] = {stage: {}, "execution": {}}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = key.split(".")
+        if not equals or parts[0] not in ("extract", "harmonize", "train", "execution"):
+            raise ConfigError(f"--set {override!r}: expected extract., harmonize., train. or execution.KEY=VALUE")
+        if parts[0] in found:
+            set_value(found[parts[0]], parts[1:], yaml.safe_load(text))
+    return found[stage], _validated(Execution, found["execution"])
+
+
+def _validated(model: Any, settings: Mapping[str, Any]) -> Any:
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError("; ".join(describe(error, model))) from error
+
+
+def _parameters(given: Sequence[str]) -> dict[str, Any]:
+    found = {}
+    for each in given:
+        modality, equals, file = each.rpartition("=")
+        found[modality if equals else "default"] = read_parameters(Path(file))
+    return found
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _task(stage: Stage, cohort: Cohort, subject: str, store: Store) -> SubjectTask:
+    scans = tuple(cohort.scans_of(subject))
+    inputs = [
+        (scan.modality, scan.label, file_digest(scan.image), file_digest(scan.mask) if scan.mask else "")
+        for scan in scans
+    ]
+    key = digest(stage.name, stage.version, stage.model_dump(mode="json"), inputs, libraries(*DECIDING["extract"]))
+    return SubjectTask(stage, subject, scans, store.root, key)

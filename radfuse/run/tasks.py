@@ -1,0 +1,112 @@
+"""What a worker process does: one stage on one subject, or one arm; each writes its own result and its record."""
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from radfuse.component import Stage
+from radfuse.data.cohort import Scan
+from radfuse.errors import DataError, RadfuseError
+from radfuse.run import subjects
+from radfuse.run.store import Record, Store, digests
+
+
+@dataclass(frozen=True)
+class SubjectTask:
+    """One subject stage on one subject.
+
+    Parameters
+    ----------
+    stage : align, fuse or extract, with its settings.
+    subject : whom.
+    scans : the files, for a stage that starts from the manifest; empty for one that starts from the run folder.
+    root : the run folder.
+    key : what the result depends on.
+    device : where networks run.
+    """
+
+    stage: Stage
+    subject: str
+    scans: tuple[Scan, ...]
+    root: Path
+    key: str
+    device: str = "cpu"
+
+
+def perform(task: SubjectTask) -> Record:
+    """Do the work of a task and write its record; a failure is a record too."""
+    store = Store(task.root)
+
+    def work(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
+        return _SUBJECT_WORK[task.stage.name](task, store, folder)
+
+    return recorded(store, task.stage.name, task.subject, task.key, work)
+
+
+def recorded(
+    store: Store, stage: str, item: str, key: str, work: Callable[[Path], tuple[list[str], Mapping[str, Any]]]
+) -> Record:
+    """Run ``work`` on an opened folder and close it with a record of what it gave or how it failed."""
+    began = time.perf_counter()
+    folder = store.open(stage, item)
+    try:
+        files, findings = work(folder)
+    except Exception as error:
+        return store.close(_failure(stage, item, key, time.perf_counter() - began, error))
+    seconds = time.perf_counter() - began
+    return store.close(Record(stage, item, key, "done", round(seconds, 3), digests(folder, files), findings))
+
+
+def lost(task: SubjectTask) -> Record:
+    """Answer for a worker that was killed while it had this task alone."""
+    error = DataError(
+        "the worker process was killed, most likely for want of memory",
+        hint="Close other programs, set align.margin_mm to crop around the region, or use a coarser grid.",
+    )
+    store = Store(task.root)
+    store.open(task.stage.name, task.subject)
+    return store.close(_failure(task.stage.name, task.subject, task.key, 0.0, error))
+
+
+def _failure(stage: str, item: str, key: str, seconds: float, error: Exception) -> Record:
+    expected = isinstance(error, RadfuseError)
+    notes = "; ".join(getattr(error, "__notes__", []))
+    message = error.message if isinstance(error, RadfuseError) else f"{type(error).__name__}: {error}"
+    return Record(
+        stage,
+        item,
+        key,
+        "failed",
+        round(seconds, 3),
+        what=f"{message} ({notes})" if notes else message,
+        hint=error.hint if isinstance(error, RadfuseError) else "This is a fault of radfuse; the record has the trace.",
+        trace="" if expected else "".join(traceback.format_exception(error)),
+    )
+
+
+def _align(task: SubjectTask, store: Store, folder: Path) -> tuple[list[str], Mapping[str, Any]]:
+    given = subjects.from_files(task.subject, task.scans)
+    aligned = task.stage(given, task.device)  # type: ignore[operator]
+    return subjects.save_aligned(folder, aligned), aligned.findings.get("align", {})
+
+
+def _fuse(task: SubjectTask, store: Store, folder: Path) -> tuple[list[str], Mapping[str, Any]]:
+    aligned = subjects.load_aligned(store, task.subject)
+    fused = task.stage(aligned, task.device)  # type: ignore[operator]
+    return subjects.save_fused(folder, aligned, fused), fused.findings.get("fuse", {})
+
+
+def _extract(task: SubjectTask, store: Store, folder: Path) -> tuple[list[str], Mapping[str, Any]]:
+    if task.scans:
+        subject = subjects.from_files(task.subject, task.scans)
+    else:
+        subject = subjects.load_fused(store, subjects.load_aligned(store, task.subject))
+    row = task.stage(subject, task.device)  # type: ignore[operator]
+    problems = dict(list(row.problems.items())[:20])
+    return subjects.save_row(folder, row), {"columns": len(row.values), "missing": len(row.problems), "why": problems}
+
+
+_SUBJECT_WORK = {"align": _align, "fuse": _fuse, "extract": _extract}

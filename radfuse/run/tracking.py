@@ -1,0 +1,192 @@
+"""MLflow: a parent run per command, a child run per arm. The only file that imports mlflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+import radfuse
+from radfuse.config import Tracking
+from radfuse.data.table import FeatureTable
+from radfuse.report.roc import arm_roc_svg
+from radfuse.run.judging import FOLDS, MODEL, PREDICTIONS, Judged
+from radfuse.run.models import load_model, trusted_types
+from radfuse.run.store import Store, digest, file_digest, write_bytes, write_text
+from radfuse.train.stage import Train
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+TRACKED = "tracked.json"
+REQUIREMENTS = [f"radfuse=={radfuse.__version__}"]
+
+
+def track(
+    store: Store,
+    study: Path,
+    name: str,
+    settings: Tracking,
+    table: FeatureTable,
+    train: Train,
+    judged: Judged,
+    hashes: Mapping[str, str],
+) -> str:
+    """Record every arm in MLflow and say how to look; arms that are recorded already are left as they are.
+
+    Parameters
+    ----------
+    study : the folder of mlflow.db, which is used unless MLFLOW_TRACKING_URI names a server.
+    hashes : content hashes of manifest, config and features; they become tags.
+    """
+    with _quiet_mlflow(study) as uri:
+        done = _read_tracked(store)
+        key = digest(uri, name, file_digest(store.root / "report" / "predictions.parquet"), dict(hashes))
+        if done.get("key") != key:
+            run = _record(store, study, name, settings, table, train, judged, hashes)
+            write_text(store.root / TRACKED, json.dumps({"key": key, "run": run}) + "\n")
+        return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else uri
+
+
+def _record(
+    store: Store,
+    study: Path,
+    name: str,
+    settings: Tracking,
+    table: FeatureTable,
+    train: Train,
+    judged: Judged,
+    hashes: Mapping[str, str],
+) -> str:
+    import mlflow
+
+    experiment = settings.experiment or name
+    if mlflow.get_experiment_by_name(experiment) is None:
+        mlflow.create_experiment(experiment, artifact_location=(study.resolve() / "mlartifacts").as_uri())
+    mlflow.set_experiment(experiment)
+    _close_orphans(mlflow.MlflowClient(), experiment)
+    tags = _tags(train, hashes)
+    with mlflow.start_run(run_name=store.root.name, tags=tags | _owner()) as parent:
+        mlflow.log_params(_params(train))
+        for file in ("report/auc.csv", "report/contrast.json", "splits.csv", "run.yaml", "environment.json"):
+            if (store.root / file).is_file():
+                mlflow.log_artifact(str(store.root / file))
+        if judged.contrast:
+            mlflow.log_metrics(
+                _finite({f"contrast/{k}": judged.contrast[k] for k in ("difference", "ci_low", "ci_high", "p")})
+            )
+        for row in judged.auc.to_dict("records"):
+            arm = {str(k): v for k, v in row.items()}
+            child = tags | {f"radfuse.{k}": str(arm[k]) for k in ("fusion", "modalities", "classifier")}
+            with mlflow.start_run(run_name=str(arm["arm"]), nested=True, tags=child | _owner()):
+                _record_arm(store, settings, table, judged, arm)
+        return str(parent.info.run_id)
+
+
+def _record_arm(store: Store, settings: Tracking, table: FeatureTable, judged: Judged, arm: Mapping[str, Any]) -> None:
+    import mlflow
+
+    mlflow.log_params({k: arm[k] for k in ("arm", "fusion", "modalities", "classifier", "n", "events")})
+    named = {"auc": "test/auc", "ci_low": "test/auc_ci_low", "ci_high": "test/auc_ci_high"}
+    named |= {"auc_within_batch": "test/auc_within_batch", "auc_pooled": "test/auc_pooled"}
+    folder = store.folder("train", str(arm["arm"]))
+    folds = pd.read_csv(folder / FOLDS)
+    metrics = {to: arm[k] for k, to in named.items() if k in arm}
+    metrics |= {"cv/auc_mean": folds["auc"].mean(), "cv/auc_sd": folds["auc"].std()}
+    mlflow.log_metrics(_finite(metrics))
+    for step, value in enumerate(folds["auc"]):
+        if math.isfinite(value):
+            mlflow.log_metric("cv/auc", float(value), step=step)
+    figure = folder / "roc.svg"
+    write_bytes(figure, arm_roc_svg(judged.predictions, str(arm["arm"])))
+    for file in (folder / PREDICTIONS, folder / FOLDS, figure):
+        mlflow.log_artifact(str(file))
+    if settings.models and (folder / MODEL).is_file():
+        _record_model(folder / MODEL, table)
+
+
+def _record_model(path: Path, table: FeatureTable) -> None:
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    model = load_model(path)
+    rows = table.rows().head(3)
+    signature = infer_signature(rows, model.predict_proba(rows))
+    mlflow.sklearn.log_model(
+        model,
+        name="model",
+        signature=signature,
+        pyfunc_predict_fn="predict_proba",
+        pip_requirements=REQUIREMENTS,
+        serialization_format="skops",
+        skops_trusted_types=trusted_types(path),
+    )
+
+
+@contextmanager
+def _quiet_mlflow(study: Path) -> Iterator[str]:
+    """Point MLflow at its store without telemetry or chatter, and put everything back afterwards."""
+    before = {n: os.environ.get(n) for n in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")}
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    import mlflow
+
+    for logger in ("mlflow", "alembic"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{study.resolve() / 'mlflow.db'}"
+    earlier = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield uri
+    finally:
+        mlflow.set_tracking_uri(earlier or "")
+        for variable, value in before.items():
+            if value is None:
+                os.environ.pop(variable, None)
+
+
+def _close_orphans(client: MlflowClient, experiment: str) -> None:
+    """Runs of dead processes of this machine stay RUNNING for ever unless somebody closes them (fault F78)."""
+    found = client.get_experiment_by_name(experiment)
+    for run in client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'"):
+        host, _, process = run.data.tags.get("radfuse.process", "").partition(":")
+        if host == _host() and process.isdigit() and not Path(f"/proc/{process}").exists():
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _owner() -> dict[str, str]:
+    # MLflow would store the user's login name and the path of the program.
+    return {"radfuse.process": f"{_host()}:{os.getpid()}", "mlflow.user": "radfuse", "mlflow.source.name": "radfuse"}
+
+
+def _host() -> str:
+    return digest(socket.gethostname())[:12]
+
+
+def _tags(train: Train, hashes: Mapping[str, str]) -> dict[str, str]:
+    tags = {f"radfuse.{name}_hash": value for name, value in hashes.items()}
+    return tags | {"radfuse.version": radfuse.__version__, "radfuse.primary": train.primary.model_dump_json()}
+
+
+def _params(train: Train) -> dict[str, str]:
+    settings = train.model_dump(mode="json")
+    return {f"train.{name}": json.dumps(value)[:500] for name, value in settings.items()}
+
+
+def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(float(value))}
+
+
+def _read_tracked(store: Store) -> dict[str, str]:
+    try:
+        return dict(json.loads((store.root / TRACKED).read_text()))
+    except (OSError, ValueError):
+        return {}

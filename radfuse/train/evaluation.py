@@ -1,0 +1,159 @@
+"""Run one arm through the folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from radfuse.data.predictions import COLUMNS, Predictions
+from radfuse.data.table import BATCH, CONTEXT, GROUP, FeatureTable
+from radfuse.errors import DataError, RadfuseError
+from radfuse.train.arms import Arm
+from radfuse.train.splits import check_splits
+from radfuse.train.statistics import pair_auc
+
+
+@dataclass(frozen=True, eq=False)
+class ArmResult:
+    """What one arm gave.
+
+    Parameters
+    ----------
+    arm : the arm.
+    predictions : out-of-fold scores; beside the usual columns ``group`` and ``batch`` (the labels of the arm's
+        modalities, joined by ``+``; empty where none is declared).
+    folds : one row per repeat and fold: repeat, fold, auc (NaN where the fold has one outcome only).
+    model : the pipeline fitted on all rows, for `radfuse predict`.
+    fold_reports : per fold, plain JSON values: counts, what was left out, which features were chosen.
+    """
+
+    arm: Arm
+    predictions: Predictions
+    folds: pd.DataFrame
+    model: Any
+    fold_reports: list[dict[str, Any]] = field(default_factory=list)
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A fitted harmoniser that says what it did, as those of `radfuse harmonize` do."""
+
+    report_: dict[str, Any]
+
+    def flagged(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Per row, a true value for everything out of the ordinary."""
+
+
+def fit_fold(arm: Arm, table: FeatureTable, splits: pd.DataFrame, repeat: int, fold: int, harmonizer: Any) -> Any:
+    """Fit the arm's pipeline on the training rows of one fold, and on nothing else."""
+    training, _ = _sides(table.rows(), splits, repeat, fold)
+    return _fit(arm, training, table.outcome.loc[training.index], harmonizer)
+
+
+def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any) -> ArmResult:
+    """Predict every subject in every repeat by a pipeline that never saw it, then fit on all rows.
+
+    Parameters
+    ----------
+    splits : columns subject, repeat, fold, as `Splits` gives them for this table.
+    harmonizer : an unfitted scikit-learn transformer of the rows; a fresh copy is fitted in each fold.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    check_splits(table, splits)
+    rows, outcome = table.rows(), table.outcome
+    _check_rows(table)
+    beside = pd.DataFrame({"group": table.group, "batch": _batches(arm, rows)}, index=rows.index)
+    parts, folds, reports = [], [], []
+    with threadpool_limits(1):
+        for repeat, fold in sorted(set(zip(splits["repeat"], splits["fold"], strict=True))):
+            training, validation = _sides(rows, splits, repeat, fold)
+            try:
+                model = _fit(arm, training, outcome.loc[training.index], harmonizer)
+                score = _score(model, validation)
+            except RadfuseError as error:
+                error.add_note(f"while training {arm.name} for fold {fold} of repeat {repeat}")
+                raise
+            truth = outcome.loc[validation.index].to_numpy()
+            part = pd.DataFrame({"subject": validation.index, "repeat": repeat, "fold": fold})
+            parts.append(part.assign(outcome=truth, score=score, **beside.loc[validation.index].reset_index(drop=True)))
+            folds.append({"repeat": repeat, "fold": fold, "auc": pair_auc(truth, score)})
+            reports.append(_report(model, repeat, fold, training, validation, outcome))
+        final = _fit(arm, rows, outcome, harmonizer)
+    scores = pd.concat(parts, ignore_index=True).assign(
+        arm=arm.name, fusion=arm.fusion, modalities="+".join(arm.modalities), classifier=arm.classifier
+    )
+    return ArmResult(arm, Predictions(scores[[*COLUMNS, GROUP, "batch"]]), pd.DataFrame(folds), final, reports)
+
+
+def _sides(rows: pd.DataFrame, splits: pd.DataFrame, repeat: int, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    part = splits[(splits["repeat"] == repeat) & (splits["fold"] == fold)]
+    validates = rows.index.isin(part["subject"])
+    return rows[~validates], rows[validates]
+
+
+def _fit(arm: Arm, rows: pd.DataFrame, outcome: pd.Series, harmonizer: Any) -> Any:
+    return arm.pipeline(list(rows.columns), harmonizer).fit(rows, outcome)
+
+
+def _score(model: Any, rows: pd.DataFrame) -> np.ndarray:
+    score = np.asarray(model.predict_proba(rows), dtype=float)[:, 1]
+    if not np.isfinite(score).all():
+        raise DataError(
+            f"the model gave no finite score for {', '.join(map(str, rows.index[~np.isfinite(score)]))}",
+            hint="Look for extreme feature values of these subjects.",
+        )
+    return score
+
+
+def _check_rows(table: FeatureTable) -> None:
+    empty = table.values.isna().all(axis=1)
+    if empty.any():
+        raise DataError(
+            f"no feature of any modality for {', '.join(map(str, table.values.index[empty]))}",
+            hint="Leave these subjects out; their lines in failures.csv say why they have no features.",
+        )
+
+
+def _batches(arm: Arm, rows: pd.DataFrame) -> pd.Series:
+    labels = [f"{CONTEXT}{BATCH}{modality}" for modality in arm.modalities]
+    known = list(dict.fromkeys(tuple(rows[label]) for label in labels if label in rows.columns))
+    return pd.Series(["+".join(row) for row in zip(*known, strict=True)] if known else "", index=rows.index)
+
+
+def _report(
+    model: Any, repeat: int, fold: int, training: pd.DataFrame, validation: pd.DataFrame, outcome: pd.Series
+) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "repeat": int(repeat),
+        "fold": int(fold),
+        "training": len(training),
+        "training_events": int(outcome.loc[training.index].sum()),
+        "validation": len(validation),
+        "validation_events": int(outcome.loc[validation.index].sum()),
+    }
+    if "impute" in model.named_steps:
+        report["left_out_missing"] = list(model.named_steps["impute"].dropped_)
+        report["left_out_constant"] = list(model.named_steps["scale"].dropped_)
+        report["chosen"] = {name: _flat(columns) for name, columns in model.named_steps["classify"].columns_.items()}
+        report["harmonised"] = _explained(model.named_steps["harmonize"], model.named_steps["columns"], validation)
+    return report
+
+
+def _explained(harmonizer: Any, columns: Any, validation: pd.DataFrame) -> dict[str, Any]:
+    """What the harmoniser flagged while fitting, and the validation subjects that it had to leave as they were."""
+    if not isinstance(harmonizer, Explains):
+        return {}
+    flagged = harmonizer.flagged(columns.transform(validation))
+    found: dict[str, Any] = {name: list(done.get("flags", [])) for name, done in harmonizer.report_.items()}
+    passed = {name: [str(subject) for subject in flagged.index[flagged[name]]] for name in flagged.columns}
+    return {"flags": found, "validation_flagged": {name: subjects for name, subjects in passed.items() if subjects}}
+
+
+def _flat(columns: list[Any]) -> list[str]:
+    """A network's members choose each for itself; report every column that any of them chose."""
+    flat = [c for part in columns for c in ([part] if isinstance(part, str) else part)]
+    return list(dict.fromkeys(flat))

@@ -1,0 +1,50 @@
+"""Bring every feature to mean 0 and standard deviation 1."""
+
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from radfuse.data.table import context_columns, feature_columns
+from radfuse.errors import DataError
+
+
+class Scaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Standardise with the training rows' mean and deviation; constant columns are left out and listed."""
+
+    def fit(self, rows: pd.DataFrame, outcome: object = None) -> Self:
+        """Learn means and deviations."""
+        columns = feature_columns(rows)
+        values = _finite(rows, columns)
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        # Rounding leaves a constant column of size 1e6 with a deviation of 1e-10.
+        varies = deviation > 1e-9 * np.maximum(np.abs(mean), np.finfo(float).tiny)
+        self.kept_ = [column for column, keep in zip(columns, varies, strict=True) if keep]
+        self.dropped_ = [column for column, keep in zip(columns, varies, strict=True) if not keep]
+        if not self.kept_:
+            raise DataError(
+                f"all {len(columns)} features are constant over the {len(values)} training rows",
+                hint="Look at the extraction: a bin width too wide makes every texture constant.",
+            )
+        self.mean_, self.deviation_ = mean[varies], deviation[varies]
+        return self
+
+    def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Give standardised features, and hand the context on."""
+        values = (_finite(rows, self.kept_) - self.mean_) / self.deviation_
+        scaled = pd.DataFrame(values, rows.index, self.kept_)
+        return pd.concat([scaled, rows[context_columns(rows)]], axis=1)
+
+
+def _finite(rows: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    values = rows[columns].to_numpy(dtype=float)
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        row, column = wrong[0]
+        raise DataError(
+            f"{len(wrong)} values are not finite after harmonisation, first {columns[column]!r} "
+            f"of subject {rows.index[row]}",
+            hint="A harmoniser must give a finite value for every finite value.",
+        )
+    return values

@@ -1,0 +1,135 @@
+"""What every harmoniser keeps. A new member needs no new test here."""
+
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from radfuse.data.table import FeatureTable, context_columns, feature_columns
+from radfuse.harmonize import Harmonizer
+from radfuse.harmonize.stage import Harmonize
+
+MEMBERS = sorted(Harmonizer.members())
+
+
+@pytest.fixture
+def table() -> FeatureTable:
+    """Sixty subjects, two modalities with their own scanners and one without, a planted shift and scale."""
+    rng = np.random.default_rng(7)
+    n = 60
+    ids = pd.Index([f"S{i:02d}" for i in range(n)], name="subject")
+    site = np.array(["a", "b", "c"])[np.arange(n) % 3]
+    coil = np.array(["x", "y"])[np.arange(n) % 2]
+    blocks = {}
+    for modality, label in (("CT", site), ("MR_T1", coil), ("fused-average-CT_MR_T1", site), ("PET", None)):
+        block = rng.normal(10, 2, (n, 12))
+        if label is not None:
+            for place, name in enumerate(sorted(set(label))):
+                block[label == name] = block[label == name] * (1 + place) + 5 * place
+        blocks |= {f"{modality}.original_firstorder_F{f}": block[:, f] for f in range(12)}
+    subjects = pd.DataFrame(
+        {
+            "outcome": rng.integers(0, 2, n),
+            "batch.CT": site,
+            "batch.MR_T1": coil,
+            "age_years": rng.normal(60, 10, n),
+            "sex": rng.choice(["F", "M"], n),
+        },
+        index=ids,
+    )
+    return FeatureTable(pd.DataFrame(blocks, index=ids), subjects)
+
+
+@pytest.fixture(params=MEMBERS)
+def harmonizer(request: pytest.FixtureRequest) -> Harmonizer:
+    return Harmonizer.choose(request.param)
+
+
+def test_every_member_is_named_by_its_file() -> None:
+    assert MEMBERS == ["combat", "none"]
+
+
+def test_columns_rows_and_context_stay(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    rows = table.rows()
+    out = harmonizer.build().fit(rows).transform(rows)
+    assert list(out.columns) == list(rows.columns)
+    assert out.index.equals(rows.index)
+    pd.testing.assert_frame_equal(out[context_columns(rows)], rows[context_columns(rows)])
+    pet = [column for column in rows if column.startswith("PET.")]
+    pd.testing.assert_frame_equal(out[pet], rows[pet])
+
+
+def test_new_rows_are_treated_alone_and_as_in_training(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    rows = table.rows()
+    fitted = harmonizer.build().fit(rows)
+    whole = fitted.transform(rows)
+    shuffled = rows.sample(frac=1, random_state=3)
+    pd.testing.assert_frame_equal(fitted.transform(shuffled).loc[rows.index], whole, check_exact=True)
+    pd.testing.assert_frame_equal(fitted.transform(rows.iloc[[17]]), whole.iloc[[17]], check_exact=True)
+    pd.testing.assert_frame_equal(harmonizer.build().fit_transform(rows), whole, check_exact=True)
+
+
+def test_the_input_is_not_written_to(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    rows = table.rows()
+    kept = rows.copy(deep=True)
+    harmonizer.build().fit(rows).transform(rows)
+    pd.testing.assert_frame_equal(rows, kept, check_exact=True)
+
+
+def test_the_outcome_changes_nothing(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    rows = table.rows()
+    without = harmonizer.build().fit(rows).transform(rows)
+    with_outcome = harmonizer.build().fit(rows, table.outcome).transform(rows)
+    turned = harmonizer.build().fit(rows, 1 - table.outcome).transform(rows)
+    pd.testing.assert_frame_equal(with_outcome, without, check_exact=True)
+    pd.testing.assert_frame_equal(turned, without, check_exact=True)
+
+
+def test_validation_rows_leave_the_fit_bit_identical(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    rows = table.rows()
+    train = rows.iloc[:40]
+    changed = rows.copy()
+    changed.iloc[40:, : len(feature_columns(rows))] *= 1000.0
+    first, second = harmonizer.build().fit(train), harmonizer.build().fit(changed.iloc[:40])
+    assert pickle.dumps(first) == pickle.dumps(second)
+    first.transform(rows)
+    assert pickle.dumps(first) == pickle.dumps(second), "transform must not learn"
+
+
+def test_an_unseen_batch_is_left_as_it_is_and_flagged(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    rows = table.rows()
+    fitted = harmonizer.build().fit(rows)
+    fresh = rows.iloc[:4].copy()
+    fresh.loc[fresh.index[0], "@batch.CT"] = "new"
+    out, flags = fitted.transform(fresh), fitted.flagged(fresh)
+    ct = table.columns_of("CT")
+    pd.testing.assert_frame_equal(out.iloc[[0]][ct], fresh.iloc[[0]][ct], check_exact=True)
+    if "CT" in flags:
+        assert flags["CT"].tolist() == [True, False, False, False]
+
+
+def test_clones_pickles_and_keeps_plain_reports(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    rows = table.rows()
+    built = harmonizer.build()
+    assert clone(built).get_params() == built.get_params()
+    fitted = built.fit(rows)
+    again = pickle.loads(pickle.dumps(fitted))
+    pd.testing.assert_frame_equal(again.transform(rows), fitted.transform(rows), check_exact=True)
+    json.dumps(fitted.report_, allow_nan=False)
+
+
+def test_says_nothing_on_the_screen(
+    harmonizer: Harmonizer, table: FeatureTable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = Harmonize(harmonizer=harmonizer)(table)
+    json.dumps(result.diagnostics, allow_nan=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_dump_keeps_every_setting(harmonizer: Harmonizer) -> None:
+    stage = Harmonize(harmonizer=harmonizer)
+    assert Harmonize.model_validate(stage.model_dump(mode="json")) == stage
+    assert stage.model_dump()["harmonizer"] == harmonizer.model_dump()
