@@ -1,10 +1,13 @@
 """Fixtures shared by all tests: where the public data lies, and small things to test on."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from radfuse.data.geometry import Geometry
 from radfuse.data.volume import Mask, Volume
@@ -58,3 +61,24 @@ def pet(grid: Geometry, sphere: Mask) -> Volume:
     """A hot ball on a cool background, SUV, float32."""
     noise = np.random.default_rng(2).gamma(4.0, 0.2, grid.shape)
     return Volume((np.where(sphere.inside, 6.0, 0.5) * noise).astype(np.float32), grid, "PET", "SUV")
+
+
+def radfuse(*arguments: object, cwd: Path | None = None, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+    """Type a radfuse command as a user would."""
+    command = [sys.executable, "-m", "radfuse", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `radfuse demo` makes, made once for all workers of the test run."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    folder = shared / "demo"
+    with FileLock(shared / "demo.lock"):
+        if not (folder / "done.txt").is_file():
+            done = radfuse("demo", folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "done.txt").write_text(done.stdout)
+    return folder

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 # Importing PyRadiomics puts a handler on its logger that writes to stderr, and pykwalify borrows that handler.
-LOGGERS = ("radiomics", "pykwalify.core")
+LOGGERS = ("radiomics", "pykwalify", "pykwalify.core")
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class ComBat(Harmonizer):
     tolerance: PositiveFloat = Field(1e-4, description="Largest relative change at which the iteration ends.")
     backend: Literal["radfuse", "neurocombat"] = Field(
         "radfuse",
-        description="Who fits: radfuse, or the neuroCombat package (no reference batch, one rule for all batches).",
+        description="Who fits: radfuse, or the neuroCombat package (no reference; small batches fitted as large).",
     )
 
     @field_validator("protect")

@@ -15,6 +15,7 @@ Array = npt.NDArray[np.float64]
 Learnt = Mapping[str, Any]
 
 CONDITION_LIMIT = 1e8
+ENTANGLED = 0.8  # share of a covariate's variance between batches from which it is named
 
 
 def learn(column: pd.Series) -> dict[str, Any]:
@@ -92,6 +93,16 @@ def require_separable(design: Array, batch: npt.NDArray[Any], facts: pd.DataFram
         f"condition number {values[0] / max(values[-1], np.finfo(float).tiny):.1e}):\n{_table(batch, facts)}",
         hint="Protect fewer covariates, or merge batches with harmonizer.merge.",
     )
+
+
+def entangled(design: Array, batch: npt.NDArray[Any]) -> float:
+    """Give the share of one covariate's variance (all its columns) that lies between the batches, 0 to 1."""
+    total = float(((design - design.mean(axis=0)) ** 2).sum())
+    within = 0.0
+    for name in set(batch.tolist()):
+        own = design[batch == name]
+        within += float(((own - own.mean(axis=0)) ** 2).sum())
+    return 1.0 - within / total if total > 0 else 0.0
 
 
 def refuse_outcome(protect: Sequence[str], facts: pd.DataFrame, outcome: Any) -> None:

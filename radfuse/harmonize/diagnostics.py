@@ -18,8 +18,9 @@
     }}
 
 Shares are of features with a Benjamini-Hochberg q below 0.05. ``batch_accuracy`` is the balanced accuracy of telling
-the batch of *held-out* rows, the harmoniser fitted without them; None when it cannot be had, and then
-``batch_accuracy_note`` says why.
+the batch of *held-out* rows, the harmoniser fitted without them, among batches of five rows or more (of two, where
+there are not two such); None when it cannot be had, and then ``batch_accuracy_note`` says why. Held-out accuracy of a
+batch that cannot be told lies at chance or a little below it.
 ``pca`` uses the axes of the features before, for both. A number that cannot be computed is None. Rows without a batch
 label take no part.
 """
@@ -216,14 +217,15 @@ def _held_out(
     from sklearn.model_selection import StratifiedKFold
 
     names, counts = np.unique(batch.astype(str), return_counts=True)
-    large = names[counts >= 2]
+    least = MAX_FOLDS if (counts >= MAX_FOLDS).sum() >= 2 else 2  # a tiny batch would leave too few folds for all
+    large = names[counts >= least]
     if len(large) < 2:
         return None
     kept = np.isin(batch.astype(str), large)
     own, truth = rows[kept], batch[kept].astype(str)
     context = [column for column in own.columns if column.startswith(CONTEXT)]
     own = own[columns + context]
-    folds = int(min(MAX_FOLDS, counts[counts >= 2].min()))
+    folds = int(min(MAX_FOLDS, counts[counts >= least].min()))
     told = {moment: np.empty(len(own), dtype=object) for moment in ("before", "after")}
     for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(own, truth):
         harmonizer = build().fit(own.iloc[train])
@@ -231,7 +233,13 @@ def _held_out(
             change = harmonizer.transform if moment == "after" else lambda given: given
             known = change(own.iloc[train])[columns].to_numpy(np.float64)
             fresh = change(own.iloc[test])[columns].to_numpy(np.float64)
-            told[moment][test] = _classifier(known).fit(known, truth[train]).predict(fresh)
+            varies = np.ptp(known, axis=0) > 0
+            if not varies.any():
+                told[moment][test] = large[0]
+                continue
+            told[moment][test] = (
+                _classifier(known[:, varies]).fit(known[:, varies], truth[train]).predict(fresh[:, varies])
+            )
     scores = {moment: float(balanced_accuracy_score(truth, guess.astype(str))) for moment, guess in told.items()}
     return scores | {"chance": 1 / len(large), "rows": len(own), "folds": folds}
 

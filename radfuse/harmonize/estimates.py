@@ -23,6 +23,7 @@ Array = npt.NDArray[np.float64]
 
 BLOCK_ROWS = 64
 RELATIVE_NOISE = 1e-12  # a residual sum of squares below this share of the total is rounding
+ROUNDING = 1e-13  # so is a standard deviation below this share of the mean
 GAMMA_FLOOR = 1e-2  # in sd; a smaller shift is judged by its absolute change
 
 
@@ -84,13 +85,15 @@ class Estimates:
         """
         harmonised = np.array(values, dtype=np.float64)
         for index, name in enumerate(self.batches):
-            rows = np.flatnonzero(batch == name)
-            own = harmonised[rows]
-            rest = own - self.alpha
-            for column in range(self.beta.shape[0]):  # not a matrix product: its rounding depends on the other rows
-                rest -= covariates[rows, column, None] * self.beta[column]
             scale = 1.0 / np.sqrt(self.delta[index])
-            harmonised[rows] = own + (scale - 1.0) * rest - self.sigma * self.gamma[index] * scale
+            stretch, shift = scale - 1.0, self.sigma * self.gamma[index] * scale
+            for rows in _blocks(np.flatnonzero(batch == name)):
+                rest = harmonised[rows] - self.alpha
+                for column in range(self.beta.shape[0]):  # not a matrix product: its rounding depends on other rows
+                    rest -= covariates[rows, column, None] * self.beta[column]
+                rest *= stretch
+                rest -= shift
+                harmonised[rows] += rest
         return harmonised
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,14 +124,19 @@ class Sums:
         shift = values[rows[:BLOCK_ROWS]].mean(axis=0)
         y, yy = np.zeros_like(shift), np.zeros_like(shift)
         xy = np.zeros((covariates.shape[1], shift.size))
-        for start in range(0, rows.size, BLOCK_ROWS):
-            block = rows[start : start + BLOCK_ROWS]
-            centred = values[block] - shift
+        for block in _blocks(rows):
+            centred = values[block]
+            centred -= shift
             y += centred.sum(axis=0)
             yy += np.einsum("rf,rf->f", centred, centred)
             xy += covariates[block].T @ centred
         own = covariates[rows]
         return cls(rows.size, shift, y, yy, xy, own.sum(axis=0), own.T @ own)
+
+
+def _blocks(rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    """Cut rows into runs small enough to stay in the processor's cache while they are worked on."""
+    return [rows[start : start + BLOCK_ROWS] for start in range(0, rows.size, BLOCK_ROWS)]
 
 
 def fit(values: Array, batch: npt.NDArray[Any], covariates: Array, recipe: Recipe) -> Estimates:
@@ -138,28 +146,28 @@ def fit(values: Array, batch: npt.NDArray[Any], covariates: Array, recipe: Recip
     (see `covariates.require_separable`). Covariate columns without variation get no effect.
     """
     batches = tuple(sorted(set(batch.tolist())))
+    scaled = [name not in recipe.location_only for name in batches]
     varies = np.ptp(covariates, axis=0) > 0 if covariates.size else np.zeros(covariates.shape[1], dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         sums = [Sums.of(values, covariates[:, varies], np.flatnonzero(batch == name)) for name in batches]
         intercepts, effects = _least_squares(sums)
         squares = np.stack([_residual_squares(s, a, effects) for s, a in zip(sums, intercepts, strict=True)])
     counts = np.array([s.count for s in sums])
-    beta = np.zeros((covariates.shape[1], values.shape[1]))
-    beta[varies] = effects
-
     # Counted from the first batch's shift, so that a common offset costs no digits in the differences below.
     origin = sums[0].shift
-    levels = intercepts + np.stack([s.shift - origin for s in sums])
-    if recipe.reference:
-        lead = batches.index(recipe.reference)
-        middle, variance = levels[lead], squares[lead] / counts[lead]
-    else:
-        middle, variance = counts @ levels / counts.sum(), squares.sum(axis=0) / counts.sum()
-    usable = _usable(sums, squares, variance, [name not in recipe.location_only for name in batches])
+    with np.errstate(over="ignore", invalid="ignore"):
+        levels = intercepts + np.stack([s.shift - origin for s in sums])
+        if recipe.reference:
+            lead = batches.index(recipe.reference)
+            middle, variance = levels[lead], squares[lead] / counts[lead]
+        else:
+            middle, variance = counts @ levels / counts.sum(), squares.sum(axis=0) / counts.sum()
+        usable = _usable(sums, squares, variance, scaled)
 
     sigma = np.where(usable, np.sqrt(np.where(usable, variance, 1.0)), 1.0)
     alpha = np.where(usable, origin + middle, 0.0)
-    beta = np.where(usable, beta, 0.0)
+    beta = np.zeros((covariates.shape[1], values.shape[1]))
+    beta[varies] = np.where(usable, effects, 0.0)
     gamma, delta = np.zeros(levels.shape), np.ones(levels.shape)
     iterations, converged = np.zeros(len(batches), dtype=np.int64), np.ones(len(batches), dtype=bool)
     shrinks = recipe.empirical_bayes and usable.sum() >= 2
@@ -182,7 +190,8 @@ def _least_squares(sums: Sequence[Sums]) -> tuple[Array, Array]:
     effects = np.zeros_like(sums[0].xy)
     if effects.shape[0]:
         within = sum(s.xx - np.outer(s.x, s.x) / s.count for s in sums)
-        effects = np.linalg.solve(within, sum(s.xy - np.outer(s.x, s.y) / s.count for s in sums))
+        along = sum(s.xy - np.outer(s.x, s.y) / s.count for s in sums)
+        effects = np.asarray(np.linalg.solve(within, along), dtype=np.float64)
     return np.stack([(s.y - s.x @ effects) / s.count for s in sums]), effects
 
 
@@ -193,14 +202,11 @@ def _residual_squares(s: Sums, intercept: Array, effects: Array) -> Array:
 
 def _usable(sums: Sequence[Sums], squares: Array, variance: Array, scaled: Sequence[bool]) -> npt.NDArray[np.bool_]:
     """Tell which features have a residual variance, overall and in every batch whose scale is estimated."""
-    total = sum(s.yy for s in sums)
-    rows = sum(s.count for s in sums)
-    noise = 1e-13 * np.max([np.abs(s.shift) for s in sums], axis=0)
-    usable = np.isfinite(variance) & (squares.sum(axis=0) > np.maximum(RELATIVE_NOISE * total, rows * noise**2))
-    usable &= variance > 0
-    for s, own, needed in zip(sums, squares, scaled, strict=True):
-        if needed:
-            usable &= own > np.maximum(RELATIVE_NOISE * s.yy, s.count * (1e-13 * np.abs(s.shift)) ** 2)
+    noise = [np.maximum(RELATIVE_NOISE * s.yy, s.count * (ROUNDING * s.shift) ** 2) for s in sums]
+    usable = np.isfinite(variance) & (variance > 0) & (squares.sum(axis=0) > sum(noise))
+    for s, own, least, needed in zip(sums, squares, noise, scaled, strict=True):
+        if needed:  # before the covariates' effect is taken out (a constant feature has none), and after
+            usable &= (s.yy - s.y**2 / s.count > least) & (own > least)
     return np.asarray(usable)
 
 
@@ -215,15 +221,14 @@ def _shrink(g: Array, d: Array, count: int, location_only: bool, recipe: Recipe)
         return (count * g_variance * g + d * g_mean) / (count * g_variance + d), d, 0, True
     shape = (2.0 * d_variance + d_mean**2) / d_variance
     rate = (d_mean * d_variance + d_mean**3) / d_variance
-    gamma: Array = g
-    delta: Array = d
+    gamma, delta = g, d
     for iteration in range(1, recipe.cap + 1):
         fresh_gamma = (count * g_variance * g + delta * g_mean) / (count * g_variance + delta)
         spread = (count - 1) * d + count * (g - fresh_gamma) ** 2
         fresh_delta = (rate + spread / 2.0) / (count / 2.0 + shape - 1.0)
         against = gamma if recipe.upstream else np.maximum(np.abs(gamma), GAMMA_FLOOR)
         change = max((np.abs(fresh_gamma - gamma) / against).max(), (np.abs(fresh_delta - delta) / delta).max())
-        gamma, delta = np.asarray(fresh_gamma), np.asarray(fresh_delta)
+        gamma, delta = fresh_gamma, fresh_delta
         if change <= recipe.tolerance:
             return gamma, delta, iteration, True
     return gamma, delta, recipe.cap, False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
@@ -71,10 +72,13 @@ class Harmonize(Stage):
             seed=self.seed,
         )
         for modality, found in diagnostics.items():
-            found["report"]["imputed_cells"] = int(missing[table.columns_of(modality)].to_numpy().sum())
+            own = table.values.columns.get_indexer(pd.Index(table.columns_of(modality)))
+            found["report"]["imputed_cells"] = int(missing[:, own].sum())
             log.info("%s: %s", modality, found["verdict"])
-        values = harmonised[list(table.values.columns)].mask(missing)
-        return Harmonized(table.with_values(values), diagnostics, transformer)
+        values = harmonised[list(table.values.columns)].to_numpy(dtype=np.float64, copy=True)
+        values[missing] = np.nan
+        kept = pd.DataFrame(values, index=table.values.index, columns=table.values.columns)
+        return Harmonized(table.with_values(kept), diagnostics, transformer)
 
     def _require_known(self, table: FeatureTable) -> None:
         named = getattr(self.harmonizer, "reference_batch", None) or {}
@@ -86,20 +90,24 @@ class Harmonize(Stage):
             )
 
 
-def _complete(table: FeatureTable) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _complete(table: FeatureTable) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:
     """Fill missing features by their column's median; give the rows and where something was missing."""
-    values = table.values.astype(np.float64)
-    infinite = [str(column) for column in values if np.isinf(values[column]).any()]
+    values = table.values.to_numpy(dtype=np.float64, copy=True)
+    infinite = table.values.columns[np.isinf(values).any(axis=0)].tolist()
     if infinite:
         raise DataError(
             f"{len(infinite)} features hold an infinite value, such as {', '.join(infinite[:3])}",
             hint="Take the feature out of the table, or correct it.",
         )
-    missing = values.isna()
-    rows = table.with_values(values.fillna(values.median()).fillna(0.0)).rows()
+    missing = np.isnan(values)
+    for column in np.flatnonzero(missing.any(axis=0)):
+        known = values[~missing[:, column], column]
+        values[missing[:, column], column] = np.median(known) if known.size else 0.0
+    frame = pd.DataFrame(values, index=table.values.index, columns=table.values.columns)
+    rows = table.with_values(frame).rows()
     for modality in table.modalities:
         label = f"{CONTEXT}{BATCH}{modality}"
         if label in rows:
-            own = table.columns_of(modality)
-            rows[label] = rows[label].astype(object).mask(missing[own].all(axis=1), None)
+            own = table.values.columns.get_indexer(pd.Index(table.columns_of(modality)))
+            rows[label] = rows[label].astype(object).mask(missing[:, own].all(axis=1), None)
     return rows, missing

@@ -11,10 +11,10 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from radfuse.data.names import modality_of
-from radfuse.data.table import BATCH, CONTEXT, GROUP, OUTCOME, feature_columns
+from radfuse.data.table import BATCH, CONTEXT, GROUP, OUTCOME
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.batches import PASSED, Policy, assign, plan
-from radfuse.harmonize.covariates import encode, learn, refuse_outcome, require_separable
+from radfuse.harmonize.covariates import ENTANGLED, encode, entangled, learn, refuse_outcome, require_separable
 from radfuse.harmonize.estimates import Array, Estimates, Recipe, fit
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     estimates_ : by modality, what `Estimates.to_dict` gives; a modality with fewer than two batches has none.
     plans_ : by modality, what `batches.plan` decided.
     covariates_ : by protected covariate, how it is encoded.
+    places_ : by modality, where its feature columns are.
     report_ : by modality, what was done, in plain data: ``batches`` (by label: rows, treatment), ``rows``,
         ``rows_passed``, ``subjects_passed``, ``features``, ``left_out`` (features returned as they are),
         ``covariates`` (by name: missing values filled in), ``reference``, ``backend``, ``iterations``, ``converged``
@@ -92,11 +93,13 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.plans_: dict[str, Any] = {}
         self.estimates_: dict[str, Any] = {}
         self.report_: dict[str, Any] = {}
-        for modality, columns in _by_modality(X).items():
+        self.places_ = _by_modality(X)
+        for modality, places in self.places_.items():
             policy = self._policy(modality)
             planned = plan(X[_batch_column(modality)], policy, modality)
             batch = assign(X[_batch_column(modality)], planned, policy, modality)
-            values = _values(X, columns, modality)
+            values = _values(X, places, modality)
+            columns = self.feature_names_in_[places].tolist()
             self.plans_[modality] = planned
             estimates = None
             if len(planned["fitted"]) >= 2:
@@ -111,19 +114,18 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self._require_same_columns(X)
         design, _ = self._design(self._facts(X))
         parts: list[pd.DataFrame] = []
-        for modality, columns in _by_modality(X).items():
-            if modality not in self.plans_:
-                continue
+        for modality, places in self.places_.items():
             policy, planned = self._policy(modality), self.plans_[modality]
             batch = assign(X[_batch_column(modality)], planned, policy, modality)
-            values = _values(X, columns, modality)
+            values = _values(X, places, modality)
             if modality in self.estimates_:
                 values = Estimates.from_dict(self.estimates_[modality]).apply(values, batch, design)
-                _require_finite(values, columns, f"{modality}, after harmonising")
-            parts.append(pd.DataFrame(values, columns=columns, index=X.index))
-        done = {column for part in parts for column in part.columns}
-        rest = X[[column for column in X.columns if column not in done]]
-        return pd.concat([*parts, rest], axis=1)[list(X.columns)]
+                _require_finite(values, X.columns[places], f"{modality}, after harmonising")
+            parts.append(pd.DataFrame(values, columns=X.columns[places], index=X.index))
+        done = np.concatenate([np.empty(0, dtype=np.int64), *self.places_.values()])
+        rest = np.setdiff1d(np.arange(X.shape[1]), done)
+        back = np.argsort(np.concatenate([done, rest]))
+        return pd.concat([*parts, X.iloc[:, rest]], axis=1).iloc[:, back]
 
     def flagged(self, X: pd.DataFrame) -> pd.DataFrame:
         """Say what was out of the ordinary about each row.
@@ -144,11 +146,12 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.feature_names_in_
 
     def _policy(self, modality: str) -> Policy:
+        one_rule = self.backend == "neurocombat" and self.small == "mean_only"  # the package cannot mix manners
         return Policy(
             merge=self.merge or {},
             single=self.single,
             small=self.small,
-            small_below=self.small_below,
+            small_below=2 if one_rule else self.small_below,
             flag_below=self.flag_below,
             unseen=self.unseen,
             mean_only=self.mean_only,
@@ -217,6 +220,12 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if not estimates.converged.all():
                 flags.append("the iteration stopped at its cap before it converged")
         flags += [f"covariate {name}: {int(f.sum())} values filled in" for name, f in filled.items() if f.any()]
+        own = ~passed
+        for name in self.protect if estimates is not None else ():
+            columns_of_it = encode(X[f"{CONTEXT}{name}"], self.covariates_[name], self.unseen_level)[0]
+            share = entangled(columns_of_it[own], batch[own])
+            if share > ENTANGLED:
+                flags.append(f"covariate {name} goes together with the batches ({share:.0%} of its variance)")
         return {
             "batches": {
                 label: {"rows": rows, "treatment": planned["treatment"][label]}
@@ -236,7 +245,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
 
     def _require_same_columns(self, X: pd.DataFrame) -> None:
-        if list(X.columns) == list(self.feature_names_in_):
+        if X.columns.tolist() == self.feature_names_in_.tolist():
             return
         fitted, given = set(self.feature_names_in_), set(X.columns)
         raise DataError(
@@ -250,27 +259,28 @@ def _batch_column(modality: str) -> str:
     return f"{CONTEXT}{BATCH}{modality}"
 
 
-def _by_modality(X: pd.DataFrame) -> dict[str, list[str]]:
-    """The feature columns of each modality that has a batch column."""
-    found: dict[str, list[str]] = {}
-    for column in feature_columns(X):
-        modality = modality_of(column)
-        if _batch_column(modality) in X:
-            found.setdefault(modality, []).append(column)
-    return found
+def _by_modality(X: pd.DataFrame) -> dict[str, npt.NDArray[np.int64]]:
+    """The places of the feature columns of each modality that has a batch column."""
+    names = X.columns.tolist()
+    labelled = {name for name in names if name.startswith(f"{CONTEXT}{BATCH}")}
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        if not name.startswith(CONTEXT) and _batch_column(modality_of(name)) in labelled:
+            found.setdefault(modality_of(name), []).append(place)
+    return {modality: np.array(places, dtype=np.int64) for modality, places in found.items()}
 
 
-def _values(X: pd.DataFrame, columns: list[str], modality: str) -> Array:
-    values = X[columns].to_numpy(dtype=np.float64)
-    _require_finite(values, columns, modality)
+def _values(X: pd.DataFrame, places: npt.NDArray[np.int64], modality: str) -> Array:
+    values = X.iloc[:, places].to_numpy(dtype=np.float64)
+    _require_finite(values, X.columns[places], modality)
     return values
 
 
-def _require_finite(values: Array, columns: list[str], where: str) -> None:
+def _require_finite(values: Array, columns: pd.Index, where: str) -> None:
     finite = np.isfinite(values)
     if finite.all():
         return
-    bad = [columns[place] for place in np.flatnonzero(~np.all(finite, axis=0))]
+    bad = [str(name) for name in columns[~np.all(finite, axis=0)]]
     raise DataError(
         f"{where}: {int((~finite).sum())} of {finite.size} values are missing or infinite, in {len(bad)} features "
         f"such as {', '.join(bad[:3])}",

@@ -1,0 +1,148 @@
+"""The common grid, and how images and regions get onto it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from radfuse.data.geometry import TOLERANCE_VOXELS, Geometry
+from radfuse.data.transform import Transform
+from radfuse.data.volume import Mask, Volume, reference_image, transform_to_sitk
+from radfuse.errors import GeometryError
+
+Triple = tuple[float, float, float]
+
+NEAREST_VOXELS = 0.5  # within half a voxel the nearest neighbour of every voxel is its own counterpart
+
+
+def auto_spacing_mm(grids: Iterable[Geometry]) -> float:
+    """Choose one isotropic spacing for a cohort: the median cube root of the voxel volume, to half a millimetre.
+
+    Examples
+    --------
+    >>> auto_spacing_mm([Geometry((9, 9, 9), (0.977, 0.977, 3.27))])
+    1.5
+    """
+    edges_mm = [float(np.cbrt(np.prod(grid.spacing_mm))) for grid in grids]
+    return max(0.5, float(np.floor(float(np.median(edges_mm)) / 0.5 + 0.5)) * 0.5)
+
+
+def resample(volume: Volume, grid: Geometry, transform: Transform) -> Volume:
+    """Sample a volume on another grid, linearly, as float32.
+
+    Outside the field of view becomes the volume's minimum, so that air stays air.
+
+    Parameters
+    ----------
+    volume : any unit; the unit is kept.
+    grid : where to sample; positions in LPS millimetres, so origins need not agree.
+    transform : from points of the grid to points of the volume.
+    """
+    import SimpleITK as sitk
+
+    image = sitk.Cast(volume.to_sitk(), sitk.sitkFloat32)
+    sampled = _resample(image, grid, transform, sitk.sitkLinear, float(volume.array.min()))
+    return Volume(sampled, grid, volume.modality, volume.unit)
+
+
+def carry(mask: Mask, grid: Geometry, transform: Transform) -> Mask:
+    """Carry the region of a mask onto another grid; the region becomes label 1.
+
+    The binary region is interpolated linearly and kept from one half up, which moves its surface least. A region
+    that is too thin for that is taken by nearest neighbour.
+    """
+    import SimpleITK as sitk
+
+    region = Volume(mask.inside.astype(np.float32), mask.geometry, "region", "a.u.").to_sitk()
+    inside = _resample(region, grid, transform, sitk.sitkLinear, 0.0) >= 0.5
+    if not inside.any():
+        inside = _resample(region, grid, transform, sitk.sitkNearestNeighbor, 0.0) >= 0.5
+    return Mask(inside.astype(np.uint8), grid)
+
+
+def _resample(image: object, grid: Geometry, transform: Transform, method: int, outside: float) -> npt.NDArray[np.float32]:
+    import SimpleITK as sitk
+
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetNumberOfThreads(1)
+    resampler.SetReferenceImage(reference_image(grid))
+    resampler.SetTransform(transform_to_sitk(transform))
+    resampler.SetInterpolator(method)
+    resampler.SetDefaultPixelValue(outside)
+    resampler.SetOutputPixelType(sitk.sitkFloat32)
+    array: npt.NDArray[np.float32] = sitk.GetArrayFromImage(resampler.Execute(image))
+    return array
+
+
+def fit_to_image(mask: Mask, image: Geometry, name: str) -> tuple[Mask, str]:
+    """Put a mask on its image's grid; also give a warning, empty when the grids agreed.
+
+    Rounding in a header (to 1e-3 voxel) is corrected by copying the grid; up to half a voxel every mask voxel goes to
+    the nearest image voxel, with a warning. Beyond that the mask belongs elsewhere: there is no tolerance to raise.
+    """
+    if mask.geometry == image:
+        return mask, ""
+    if mask.geometry.size == image.size:
+        offset = (mask.geometry.corners_mm - image.corners_mm) @ np.asarray(image.direction).reshape(3, 3)
+        apart = float(np.abs(offset / np.asarray(image.spacing_mm)).max())
+        if apart <= NEAREST_VOXELS:
+            warning = f"the {name} mask lay {apart:.3g} voxels off its image; taken to the nearest voxels"
+            return Mask(mask.array, image, mask.label), warning if apart > TOLERANCE_VOXELS else ""
+    raise GeometryError(
+        f"the {name} mask and its image do not share a grid: {image.differences(mask.geometry)} "
+        f"(image {_describe(image)}; mask {_describe(mask.geometry)})",
+        hint="Draw or export the mask on this image. Is it the mask of another series?",
+    )
+
+
+def _describe(grid: Geometry) -> str:
+    place = ", ".join(f"{value:.2f}" for value in grid.origin_mm)
+    voxel = ", ".join(f"{value:.4g}" for value in grid.spacing_mm)
+    return f"{' x '.join(map(str, grid.size))} voxels of ({voxel}) mm at ({place}) mm"
+
+
+def crop_to(regions: Iterable[Mask], margin_mm: float) -> Geometry:
+    """Cut a grid to the box around regions that lie on it, with a margin; never beyond the grid."""
+    masks = list(regions)
+    grid = masks[0].geometry
+    union = np.logical_or.reduce([mask.inside for mask in masks])
+    where = np.argwhere(union)[:, ::-1]
+    pad = np.ceil(margin_mm / np.asarray(grid.spacing_mm) - 1e-6).astype(int)
+    first = np.maximum(where.min(axis=0) - pad, 0)
+    last = np.minimum(where.max(axis=0) + pad, np.asarray(grid.size) - 1)
+    origin = (grid.index_to_physical @ [*first, 1.0])[:3]
+    x, y, z = (int(n) for n in last - first + 1)
+    return Geometry((x, y, z), grid.spacing_mm, tuple(float(v) for v in origin), grid.direction)  # type: ignore[arg-type]
+
+
+def crop(mask: Mask, grid: Geometry) -> Mask:
+    """Cut a mask to a part of its own grid."""
+    first = np.linalg.solve(mask.geometry.index_to_physical, [*grid.origin_mm, 1.0])[:3]
+    i, j, k = (int(v) for v in np.rint(first))
+    x, y, z = grid.size
+    return Mask(mask.array[k : k + z, j : j + y, i : i + x].copy(), grid, mask.label)
+
+
+def inside_share(points_mm: npt.ArrayLike, grid: Geometry) -> float:
+    """Give the share of points (n, 3) inside a field of view, which ends half a voxel beyond the outer centres."""
+    points = np.asarray(points_mm, dtype=float).reshape(-1, 3)
+    inverse = np.linalg.inv(grid.index_to_physical)
+    index = points @ inverse[:3, :3].T + inverse[:3, 3]
+    return float(np.mean(np.all((index >= -0.5) & (index <= np.asarray(grid.size) - 0.5), axis=1)))
+
+
+def lattice_mm(grid: Geometry, along: int = 16) -> npt.NDArray[np.float64]:
+    """Give points spread evenly over a grid, at most ``along`` on each axis, shape (n, 3)."""
+    axes = [np.linspace(0, n - 1, min(n, along)) for n in grid.size]
+    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    matrix = grid.index_to_physical
+    points: npt.NDArray[np.float64] = index @ matrix[:3, :3].T + matrix[:3, 3]
+    return points
+
+
+def touches_border(mask: Mask) -> bool:
+    """Whether a region reaches the first or last voxel of its grid, where filters see the edge."""
+    inside = mask.inside
+    return any(bool(np.take(inside, end, axis=axis).any()) for axis in range(3) for end in (0, -1))

@@ -1,0 +1,160 @@
+"""Volumes and masks, from and to NIfTI (.nii, .nii.gz), NRRD and MetaImage files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from radfuse.data.geometry import Geometry
+from radfuse.data.reading.nifti import check_header, check_whole
+from radfuse.data.volume import Mask, Volume, geometry_of
+from radfuse.errors import DataError, StageError
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+NIFTI = (".nii", ".nii.gz")
+SUFFIXES = (*NIFTI, ".nrrd", ".mha")
+
+
+def read_volume(path: Path, modality: str, unit: str) -> Volume:
+    """Read an image, whole or not at all; the pixel type stays as it is stored.
+
+    Parameters
+    ----------
+    path : .nii, .nii.gz, .nrrd or .mha.
+    modality : the name the manifest gives.
+    unit : what the numbers mean; nothing is converted.
+    """
+    volume = Volume.from_sitk(_read(path), modality, unit)
+    _check_finite(path, volume.array)
+    return volume
+
+
+def read_mask(path: Path, label: int = 1) -> Mask:
+    """Read a label map; the label has to be in it."""
+    image = _read(path)
+    try:
+        mask = Mask.from_sitk(image, label)
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", hint=error.hint) from error
+    if not mask.voxels:
+        present = ", ".join(map(str, mask.labels)) or "none, the mask is empty"
+        raise DataError(
+            f"{path} has no voxel of label {label}; labels present: {present}",
+            hint="Name the label in the manifest's column `label`, or leave the mask out.",
+        )
+    return mask
+
+
+def read_geometry(path: Path) -> Geometry:
+    """Read where the voxels are, from the header alone."""
+    reader = _reader(path)
+    try:
+        return Geometry(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write an image, old or whole; only voxels and geometry go into the file."""
+    _write(path, volume.to_sitk(), volume.array, volume.geometry)
+
+
+def write_mask(path: Path, mask: Mask) -> None:
+    """Write a label map, old or whole."""
+    _write(path, mask.to_sitk(), mask.array, mask.geometry)
+
+
+def _suffix(path: Path) -> str:
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return suffix
+    raise DataError(
+        f"{path} is not an image that radfuse reads, expected a name ending in {', '.join(SUFFIXES)}",
+        hint="Convert DICOM with dcm2niix or plastimatch first.",
+    )
+
+
+def _reader(path: Path) -> sitk.ImageFileReader:
+    """Open a file, its header read and found sound."""
+    import SimpleITK as sitk
+
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", hint="Paths in the manifest are relative to its folder.")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes)", hint="Copy or convert the file again.")
+    suffix = _suffix(path)
+    if suffix in NIFTI:
+        check_header(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    if reader.GetNumberOfComponents() != 1:
+        raise DataError(
+            f"{path} has {reader.GetNumberOfComponents()} numbers in each voxel, expected one",
+            hint="Convert it to a grey-scale image, or choose one component.",
+        )
+    if reader.GetDimension() != 3:
+        raise DataError(
+            f"{path} has {reader.GetDimension()} dimensions, sizes {reader.GetSize()}, expected 3",
+            hint="radfuse measures volumes: join the slices, or choose one volume.",
+        )
+    return reader
+
+
+def _read(path: Path) -> sitk.Image:
+    reader = _reader(path)
+    if _suffix(path) in NIFTI:
+        check_whole(path, check_header(path))
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: RuntimeError) -> DataError:
+    reason = str(error).strip().splitlines()[-1].strip()
+    if "orthonormal" in str(error):
+        return DataError(
+            f"{path}: the axes of the image are not at right angles to each other, expected orthonormal directions",
+            hint="Resample the image onto an upright grid with the program that made it.",
+        )
+    return DataError(f"{path} cannot be read as an image: {reason}", hint="Copy or convert the file again.")
+
+
+def _check_finite(path: Path, array: npt.NDArray[Any]) -> None:
+    if array.dtype.kind != "f" or bool(np.isfinite(array).all()):
+        return
+    nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
+    raise DataError(
+        f"{path} has {nan} NaN and {infinite} infinite voxels of {array.size}, expected finite numbers",
+        hint="Fill them (air is -1000 HU, no uptake is 0 SUV): one NaN spreads through every filter.",
+    )
+
+
+def _write(path: Path, image: sitk.Image, array: npt.NDArray[Any], geometry: Geometry) -> None:
+    import SimpleITK as sitk
+
+    _suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")  # writers choose the format by the suffix
+    try:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+        back = sitk.ReadImage(str(temporary))  # writing returns success on a full disk
+        if not np.array_equal(sitk.GetArrayViewFromImage(back), array) or not geometry_of(back).matches(geometry):
+            raise StageError(f"{path} did not come back as it was written", hint="Is the disk full?")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except RuntimeError as error:
+        raise StageError(f"{path} cannot be written: {str(error).splitlines()[-1].strip()}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,154 @@
+"""Fuse: add fused volumes to a subject."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator, model_validator
+
+from radfuse.component import Stage
+from radfuse.data.geometry import Geometry
+from radfuse.data.names import fused_name, is_fused
+from radfuse.data.subject import Subject
+from radfuse.data.volume import Mask, Volume
+from radfuse.errors import GeometryError, RadfuseError
+from radfuse.fuse import Array, Fuser, FusionMethod
+from radfuse.fuse.average import Average
+from radfuse.fuse.dwt3d import WaveletDiscrete
+from radfuse.fuse.maximum import Maximum
+from radfuse.fuse.mdafuse import MdAFuse
+from radfuse.fuse.normalisation import DEFAULTS, Normalisation, normalisation_for, normalise
+
+
+class Fuse(Stage):
+    """Make fused volumes out of a subject's modalities, on the grid that they share."""
+
+    name: ClassVar[str] = "fuse"
+    version: ClassVar[int] = 1
+
+    methods: tuple[FusionMethod, ...] = Field(
+        (Average(), Maximum(), WaveletDiscrete(), MdAFuse()), description="Fusion methods; each adds its own volumes."
+    )
+    inputs: tuple[tuple[str, ...], ...] | None = Field(
+        None, description="Sets of modalities to fuse; null: all of a subject's modalities as one set."
+    )
+    normalisation: dict[str, Normalisation] = Field(
+        DEFAULTS,
+        description="By modality, or by the part of its name before _, how its values become [0, 1]: a `window` in "
+        "the volume's unit, or the volume's own `spread`. What is not given keeps its default.",
+    )
+
+    @field_validator("methods")
+    @classmethod
+    def _one_of_each(cls, methods: tuple[FusionMethod, ...]) -> tuple[FusionMethod, ...]:
+        names = [method.method for method in methods]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"{', '.join(twice)} is listed twice; fused volumes are named by method, so the two would share a "
+                "name. Give each setting a run of its own"
+            )
+        return methods
+
+    @field_validator("inputs")
+    @classmethod
+    def _sets_of_two(cls, inputs: tuple[tuple[str, ...], ...] | None) -> tuple[tuple[str, ...], ...] | None:
+        for group in inputs or ():
+            if len(set(group)) < 2 or len(set(group)) != len(group):
+                raise ValueError(f"a set of inputs names two or more different modalities, found {list(group)}")
+        sets = [tuple(sorted(group)) for group in inputs or ()]
+        if len(set(sets)) != len(sets):
+            raise ValueError(f"the same set of inputs is listed twice: {[list(group) for group in inputs or ()]}")
+        return inputs
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and isinstance(values.get("normalisation"), Mapping):
+            return {**values, "normalisation": {**DEFAULTS, **values["normalisation"]}}
+        return values
+
+    def __call__(self, subject: Subject, device: str = "cpu") -> Subject:
+        """Add a fused volume and its region for every method and set of inputs.
+
+        The point-spread-matched volumes are fused where the subject has them. A set of which the subject lacks a
+        modality is left out and recorded under ``skipped``.
+
+        Parameters
+        ----------
+        subject : volumes on one grid, with their masks.
+        device : ``cpu`` or ``cuda``, for the networks.
+        """
+        volumes, masks = dict(subject.volumes), dict(subject.masks)
+        sources = {name: subject.matched.get(name, v) for name, v in subject.volumes.items() if not is_fused(name)}
+        sets = self.inputs if self.inputs is not None else (tuple(sources),)
+        used, skipped = _usable(sets, sources)
+        grid = _shared_grid({name: sources[name] for group in used for name in group}, masks)
+        normalised: dict[str, Array] = {}
+        maps: dict[str, Any] = {}
+        for name in dict.fromkeys(name for group in used for name in group):
+            normalised[name], affine = normalise(sources[name], normalisation_for(name, self.normalisation))
+            maps[name] = affine.record()
+        made: dict[str, Any] = {}
+        for method in self.methods if used else ():
+            fuser = method.build(device)
+            for group in used:
+                name = fused_name(method.method, group)
+                volumes[name] = _fuse(fuser, group, normalised, grid, name, subject.id)
+                part = next((part for part in group if part in masks), None)
+                if part is not None:
+                    masks[name] = masks[part]
+                made[name] = {
+                    "method": method.method,
+                    "inputs": list(group),
+                    "point_spread_matched": [part for part in group if part in subject.matched],
+                }
+        findings = {"normalisation": maps, "fused": made, "skipped": skipped}
+        return replace(subject, volumes=volumes, masks=masks).with_findings(self.name, findings)
+
+
+def _usable(
+    sets: tuple[tuple[str, ...], ...], sources: Mapping[str, Volume]
+) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    used, skipped = [], {}
+    for group in sets:
+        absent = [name for name in group if name not in sources]
+        if absent:
+            skipped["_".join(sorted(group))] = f"no {', '.join(absent)}"
+        elif len(group) < 2:
+            skipped["_".join(group)] = "one modality alone cannot be fused"
+        else:
+            used.append(group)
+    return used, skipped
+
+
+def _shared_grid(sources: Mapping[str, Volume], masks: Mapping[str, Mask]) -> Geometry:
+    if not sources:
+        return Geometry((1, 1, 1), (1.0, 1.0, 1.0))
+    first, *others = sources
+    grid = sources[first].geometry
+    for name in others:
+        if not grid.matches(sources[name].geometry):
+            raise _other_grid(first, f"{name} image", grid.differences(sources[name].geometry))
+    for name in sources:
+        if name in masks and not grid.matches(masks[name].geometry):
+            raise _other_grid(first, f"{name} mask", grid.differences(masks[name].geometry))
+    return grid
+
+
+def _other_grid(first: str, other: str, differences: str) -> GeometryError:
+    return GeometryError(
+        f"{first} image and {other} do not share a grid: {differences}",
+        hint="Run `radfuse align` first; fusing never resamples.",
+    )
+
+
+def _fuse(
+    fuser: Fuser, group: tuple[str, ...], normalised: Mapping[str, Array], grid: Geometry, name: str, subject: str
+) -> Volume:
+    try:
+        array = fuser([normalised[part] for part in group], group, grid)
+    except RadfuseError as error:
+        error.add_note(f"while making {name} of subject {subject!r}")
+        raise
+    return Volume(array, grid, name, "fused")

@@ -1,0 +1,144 @@
+"""Before and after, against scipy and against what was planted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from radfuse.harmonize.combat import ComBat
+from radfuse.harmonize.diagnostics import _kruskal, _levene, diagnose
+from radfuse.harmonize.none import Untouched
+
+
+def rows_with(shift: float, spread: float = 1.0, n: int = 90, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    own = np.arange(n) % 3
+    age = rng.normal(0, 1, n)
+    values = rng.normal(0, 1, (n, 30)) * np.where(own == 1, spread, 1.0)[:, None] + shift * own[:, None]
+    values += 1.5 * age[:, None] * (np.arange(30) < 20)
+    table = pd.DataFrame(values, columns=[f"CT.F{place}" for place in range(30)], index=[f"S{i}" for i in range(n)])
+    return table.assign(**{"@batch.CT": np.array(["a", "b", "c"])[own], "@age_years": age})
+
+
+def found_for(rows: pd.DataFrame, config: ComBat | Untouched, **given: object) -> dict:
+    fitted = config.build().fit(rows)
+    return diagnose(rows, fitted.transform(rows), config.build, report=fitted.report_, **given)["CT"]
+
+
+def test_the_tests_are_scipys(rng: np.random.Generator) -> None:
+    batch = np.repeat(["a", "b", "c"], [12, 7, 9]).astype(object)
+    values = np.round(rng.normal(0, 1, (28, 6)) * (1 + (batch == "b"))[:, None], 1)  # rounded, so that there are ties
+    for column in range(6):
+        groups = [values[batch == name, column] for name in "abc"]
+        assert _kruskal(values, batch)[column] == pytest.approx(stats.kruskal(*groups).pvalue, rel=1e-10)
+        assert _levene(values, batch)[column] == pytest.approx(stats.levene(*groups, center="median").pvalue, rel=1e-10)
+
+
+def test_a_planted_batch_is_found_before_and_gone_after() -> None:
+    found = found_for(rows_with(2.0, spread=3.0), ComBat(protect=("age_years",)), protect=("age_years",))
+    assert found["kruskal"]["before"] == 1.0
+    assert found["kruskal"]["after"] < 0.05
+    assert found["levene"]["before"] > 0.6
+    assert found["levene"]["after"] < 0.2
+    explained = found["variance_explained"]
+    assert explained["batch"]["before"] > 0.3
+    assert explained["batch"]["after"] < 0.03
+    assert explained["batch"]["chance"] == pytest.approx(2 / 89)
+    assert explained["covariates"]["after"] > explained["covariates"]["before"]
+    accuracy = found["batch_accuracy"]
+    assert accuracy["before"] > 0.8
+    assert abs(accuracy["after"] - 1 / 3) < 0.2
+    assert (accuracy["rows"], accuracy["folds"]) == (90, 5)
+    assert "100% of the features differ between batches before" in found["verdict"]
+
+
+def test_without_a_batch_effect_it_says_so() -> None:
+    found = found_for(rows_with(0.0), Untouched())
+    assert found["kruskal"]["before"] < 0.05
+    assert found["verdict"].startswith("Few features differ between batches to begin with")
+    assert found["pca"]["before"] == found["pca"]["after"]
+
+
+def test_principal_coordinates_are_those_of_the_standardised_features() -> None:
+    rows = rows_with(2.0)
+    found = found_for(rows, ComBat())
+    values = rows.iloc[:, :30].to_numpy(float)
+    standard = (values - values.mean(0)) / values.std(0)
+    first = np.array(found["pca"]["before"])[:, 0]
+    assert (first**2).sum() == pytest.approx(np.linalg.svd(standard, compute_uv=False)[0] ** 2)
+    assert found["pca"]["subjects"] == list(rows.index)
+    gap = {
+        moment: abs(np.array(found["pca"][moment])[::3, 0].mean() - np.array(found["pca"][moment])[2::3, 0].mean())
+        for moment in ("before", "after")
+    }
+    assert gap["after"] < 0.2 * gap["before"]
+
+
+def test_batch_and_outcome_that_go_together_are_named() -> None:
+    rows = rows_with(1.0)
+    linked = pd.Series((rows["@batch.CT"] == "a").astype(int))
+    found = found_for(rows, ComBat(), outcome=linked)
+    assert found["batch_outcome"]["cramers_v"] == pytest.approx(1.0)
+    assert found["batch_outcome"]["counts"]["a"] == {"0": 0, "1": 30}
+    assert "Batch and outcome go together (Cramer's V 1.00" in found["verdict"]
+    two = rows[rows["@batch.CT"] != "c"]
+    fisher = found_for(two, ComBat(), outcome=linked)["batch_outcome"]
+    assert fisher["p"] == pytest.approx(stats.fisher_exact([[0, 30], [30, 0]]).pvalue)
+    assert found_for(rows, ComBat(), outcome=linked * 0)["batch_outcome"]["p"] is None
+
+
+def test_too_few_rows_are_said_and_not_computed() -> None:
+    rows = rows_with(1.0, n=6)
+    alone = rows.assign(**{"@batch.CT": list("abcdef")})
+    found = found_for(alone, ComBat())
+    assert found["kruskal"] == {"before": None, "after": None}
+    assert found["batch_accuracy"] is None
+    assert found["batch_accuracy_note"] == "fewer than two batches have two rows or more"
+    assert "cannot be judged" in found["verdict"]
+    one = found_for(rows.assign(**{"@batch.CT": "a"}), ComBat())
+    assert one["verdict"] == "All rows are of one batch: there is nothing to harmonise."
+
+
+def test_tiny_batches_take_no_part_in_the_held_out_test() -> None:
+    rows = rows_with(3.0).iloc[np.r_[0:90:3, 1:90:3, 2:8:3]]  # batches of 30, 30 and 2
+    accuracy = found_for(rows, ComBat())["batch_accuracy"]
+    assert (accuracy["rows"], accuracy["folds"], accuracy["chance"]) == (60, 5, 0.5)
+    few = found_for(rows_with(3.0, n=9), ComBat())["batch_accuracy"]
+    assert (few["rows"], few["folds"]) == (9, 3)
+
+
+def test_a_feature_that_varies_only_outside_a_fold_tells_nothing() -> None:
+    rows = rows_with(1.0, n=30)
+    rows = rows[["@batch.CT"]].assign(**{"CT.F0": np.r_[1.0, np.zeros(29)]})
+    accuracy = found_for(rows, Untouched())["batch_accuracy"]
+    assert accuracy["before"] == accuracy["after"] <= 0.5
+
+
+def test_a_fold_that_the_harmoniser_refuses_is_noted() -> None:
+    rows = rows_with(1.0, n=30).iloc[np.r_[0:30:3, 1:30:3, 2:15:3]]  # batches of 10, 10 and 5
+    found = found_for(rows, ComBat(small="refuse"))
+    assert found["batch_accuracy"] is None
+    assert "DataError: CT: batch 'c' has 4 training rows" in found["batch_accuracy_note"]
+
+
+def test_rows_without_a_label_and_modalities_without_batches_take_no_part() -> None:
+    rows = rows_with(1.0)
+    rows["PET.F0"] = 1.0
+    rows["@batch.MR"] = None
+    rows["MR.F0"] = 1.0
+    rows.loc["S0", "@batch.CT"] = None
+    fitted = ComBat().build().fit(rows)
+    found = diagnose(rows, fitted.transform(rows), ComBat().build, report=fitted.report_)
+    assert list(found) == ["CT"]
+    assert found["CT"]["batches"] == {"a": 29, "b": 30, "c": 30}
+    assert "S0" not in found["CT"]["pca"]["subjects"]
+
+
+def test_constant_features_are_not_judged() -> None:
+    rows = rows_with(1.0)
+    for place in range(30):
+        rows[f"CT.F{place}"] = 1.0
+    found = found_for(rows, ComBat())
+    assert found["features"] == 0
+    assert found["variance_explained"]["batch"]["before"] is None
+    assert found["pca"]["before"][0] == [0.0, 0.0]

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from radfuse.errors import DataError
+from radfuse.run.models import load_model, save_model
+
+
+def test_a_model_predicts_the_same_after_a_round_trip(tmp_path: Path, rng: np.random.Generator) -> None:
+    rows, outcome = rng.normal(size=(40, 3)), np.tile([0, 1], 20)
+    model = Pipeline([("forest", RandomForestClassifier(5, random_state=0))]).fit(rows, outcome)
+    save_model(model, tmp_path / "model.skops")
+    np.testing.assert_array_equal(load_model(tmp_path / "model.skops").predict_proba(rows), model.predict_proba(rows))
+
+
+def test_a_file_that_names_a_foreign_function_is_refused(tmp_path: Path) -> None:
+    import os
+
+    save_model(FunctionTransformer(os.system), tmp_path / "evil.skops")
+    with pytest.raises(DataError, match=r"types that radfuse never writes: .*system"):
+        load_model(tmp_path / "evil.skops")

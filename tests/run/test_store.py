@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from radfuse.errors import DataError, StageError
+from radfuse.run.store import Record, Store, digest, digests, write_text
+from radfuse.run.tasks import recorded
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "run")
+
+
+def finished(store: Store, key: str = "k") -> Record:
+    folder = store.open("align", "p1")
+    (folder / "a.txt").write_text("whole")
+    return store.close(Record("align", "p1", key, "done", 0.1, digests(folder, ["a.txt"]), {"shift_mm": 2.0}))
+
+
+def test_a_record_comes_back_as_it_was_written(store: Store) -> None:
+    record = finished(store)
+    assert store.current("align", "p1", "k") == record
+
+
+def test_another_key_is_another_result(store: Store) -> None:
+    finished(store)
+    assert store.current("align", "p1", "other") is None
+
+
+def test_a_damaged_file_is_no_result(store: Store) -> None:
+    finished(store)
+    (store.folder("align", "p1") / "a.txt").write_text("wh0le")
+    assert store.current("align", "p1", "k") is None
+    (store.folder("align", "p1") / "a.txt").unlink()
+    assert store.current("align", "p1", "k") is None
+
+
+def test_a_result_without_a_record_does_not_exist(store: Store) -> None:
+    folder = store.open("align", "p1")
+    (folder / "a.txt").write_text("whole")
+    assert store.current("align", "p1", "k") is None
+
+
+def test_opening_for_writing_withdraws_the_old_result(store: Store) -> None:
+    finished(store)
+    (store.folder("align", "p1") / ".tmp-1-a.txt").write_text("torn")
+    folder = store.open("align", "p1")
+    assert store.current("align", "p1", "k") is None
+    assert list(folder.glob(".tmp-*")) == []
+
+
+def test_a_torn_record_is_no_record(store: Store) -> None:
+    finished(store)
+    (store.folder("align", "p1") / "record.json").write_text('{"stage": "align", "it')
+    assert store.read("align", "p1") is None
+
+
+def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["t.txt"]
+
+
+def test_keys_follow_values_and_not_order() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_a_stage_that_has_not_run_is_named(store: Store) -> None:
+    with pytest.raises(StageError, match="no results of align"):
+        store.require("align")
+
+
+def test_bad_data_is_a_record_without_a_trace_and_a_fault_of_ours_has_one(store: Store) -> None:
+    def empty(folder: Path) -> tuple[list[str], dict[str, object]]:
+        raise DataError("the mask is empty", hint="Draw one.")
+
+    def broken(folder: Path) -> tuple[list[str], dict[str, object]]:
+        raise ZeroDivisionError("oh")
+
+    record = recorded(store, "align", "p1", "k", empty)
+    assert (record.status, record.what, record.hint, record.trace) == ("failed", "the mask is empty", "Draw one.", "")
+    assert "ZeroDivisionError" in recorded(store, "align", "p2", "k", broken).trace
