@@ -85,7 +85,7 @@ class Config(Frozen):
                 f"harmonize protects {self.cohort.outcome!r}, which is the outcome: that alone makes an AUC of 0.67 "
                 "out of noise. Protect only what is known before the outcome"
             )
-        late = sorted(set(protected) & set(self.train.baselines.known_after_imaging))
+        late = sorted(set(protected) & set(self.train.known_after_imaging))
         if late:
             raise ValueError(f"harmonize protects {', '.join(late)}, which is known only after imaging")
         if self.cohort.outcome in self.train.baselines.clinical:

@@ -62,7 +62,9 @@ def carry(mask: Mask, grid: Geometry, transform: Transform) -> Mask:
     return Mask(inside.astype(np.uint8), grid)
 
 
-def _resample(image: object, grid: Geometry, transform: Transform, method: int, outside: float) -> npt.NDArray[np.float32]:
+def _resample(
+    image: object, grid: Geometry, transform: Transform, method: int, outside: float
+) -> npt.NDArray[np.float32]:
     import SimpleITK as sitk
 
     resampler = sitk.ResampleImageFilter()

@@ -113,9 +113,7 @@ class Align(Stage):
         spreads = {name: _triple(value) for name, value in self.fwhm_mm.items()}
         target = None if self.target_fwhm_mm is None else _triple(self.target_fwhm_mm)
         matched, resolution = match(aligned, spreads, target)
-        return replace(
-            subject, volumes=aligned, masks=placed, matched=matched, transforms=transforms
-        ).with_findings(
+        return replace(subject, volumes=aligned, masks=placed, matched=matched, transforms=transforms).with_findings(
             self.name,
             {
                 "reference": reference,

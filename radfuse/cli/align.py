@@ -1,14 +1,16 @@
 """`radfuse align`."""
 
-from radfuse.cli.finish import finish
+from radfuse.cli.finish import finish, print_plan
 from radfuse.cli.options import StudyOptions, study_command
 
 
 @study_command
 def align(options: StudyOptions) -> None:
     """Put every subject's modalities on one grid: read, register, match resolution."""
+    from radfuse.run.study import plan_study
+
     with options.open() as session:
         if options.dry_run:
-            return finish(session, options, plan=["align"])
+            return print_plan(plan_study(session, "align"), options)
         session.align()
         finish(session, options)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radfuse.cli.finish import finish, tell_failures
+from radfuse.cli.finish import finish, print_plan, tell_failures
 from radfuse.cli.options import StudyOptions, listener_for, study_command
 
 
@@ -30,8 +30,10 @@ def extract(
         problems = extract_table(manifest, choice, params or [], options.overrides, target, listener_for(options))
         typer.echo(f"features in {target}")
         return tell_failures(problems)
+    from radfuse.run.study import plan_study
+
     with options.open() as session:
         if options.dry_run:
-            return finish(session, options, plan=["extract"])
+            return print_plan(plan_study(session, "extract"), options)
         session.extract()
         finish(session, options)

@@ -14,12 +14,8 @@ if TYPE_CHECKING:
     from radfuse.run.session import Session
 
 
-def finish(
-    session: "Session", options: StudyOptions, *, plan: Sequence[str] = (), judged: "Judged | None" = None
-) -> None:
+def finish(session: "Session", options: StudyOptions, *, judged: "Judged | None" = None) -> None:
     """Print the outcome of a study command and leave with 1 when subjects failed."""
-    if plan:
-        return _print_plan({stage: session.plan(stage) for stage in plan}, options)
     failures = session.failures()
     if options.as_json:
         typer.echo(json.dumps(_summary(session, failures, judged), indent=1))
@@ -71,7 +67,8 @@ def _leave(failures: "Sequence[Problem]") -> None:
         raise typer.Exit(1)
 
 
-def _print_plan(plan: dict[str, dict[str, int]], options: StudyOptions) -> None:
+def print_plan(plan: dict[str, dict[str, int]], options: StudyOptions) -> None:
+    """Say what would be reused and what computed."""
     if options.as_json:
         return typer.echo(json.dumps({"plan": plan}, indent=1))
     for stage, counts in plan.items():

@@ -19,7 +19,8 @@ def harmonize(
 ) -> None:
     """Take scanner effects out of the features (ComBat), keeping the covariates; look at it before and after.
 
-    With --features, -o names the CSV to write. Training never reads this table: there ComBat is fitted again inside every fold, on training rows only.
+    With --features, -o names the CSV to write. Training never reads this table: there ComBat is fitted again inside
+    every fold, on training rows only.
     """
     if features is not None:
         from radfuse.run.tables import harmonize_table
@@ -28,6 +29,8 @@ def harmonize(
         return typer.echo(harmonize_table(features, subjects, batch, protect, options.overrides, target))
     from radfuse.run.study import harmonize_study
 
+    if options.dry_run:
+        return typer.echo("harmonize: works on the whole table at once, in seconds; nothing to plan")
     with options.open() as session:
         typer.echo(harmonize_study(session))
         finish(session, options)

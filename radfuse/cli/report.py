@@ -10,5 +10,7 @@ def report(options: StudyOptions) -> None:
     """Write the study's page: one self-contained HTML file."""
     from radfuse.run.study import report_study
 
+    if options.dry_run:
+        return typer.echo("report: works on the whole table at once, in seconds; nothing to plan")
     with options.open() as session:
         typer.echo(f"report: {report_study(session)}")

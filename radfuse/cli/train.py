@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radfuse.cli.finish import finish, print_auc
+from radfuse.cli.finish import finish, print_auc, print_plan
 from radfuse.cli.options import StudyOptions, study_command
 
 
@@ -28,7 +28,9 @@ def train(
         target = options.study or Path("radfuse-run")
         judged = train_table(features, subjects, columns, fusion, options.overrides, target, listener_for(options))
         return print_auc(judged, options)
-    from radfuse.run.study import train_study
+    from radfuse.run.study import plan_study, train_study
 
     with options.open() as session:
+        if options.dry_run:
+            return print_plan(plan_study(session, "train", fusion=fusion), options)
         finish(session, options, judged=train_study(session, fusion))

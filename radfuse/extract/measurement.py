@@ -137,10 +137,10 @@ class PyRadiomicsMeasure:
 
 
 def _grey_levels(image: sitk.Image, region: sitk.Image, settings: Mapping[str, Any]) -> int:
-    if settings.get("binCount") is not None:
-        return int(settings["binCount"])
     inside = sitk.GetArrayViewFromImage(region) == settings.get("label", 1)
     values = sitk.GetArrayViewFromImage(image)[inside]
+    if settings.get("binCount") is not None:
+        return int(settings["binCount"]) if values.min() < values.max() else 1
     width = settings.get("binWidth", 25)
     return int(np.floor(values.max() / width) - np.floor(values.min() / width)) + 1
 

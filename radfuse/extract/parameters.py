@@ -16,7 +16,7 @@ BUILT_IN: dict[str, dict[str, Any]] = {
     "CT": {"imageType": {"Original": {}}, "setting": {"binWidth": 15}},
     "PET": {"imageType": {"Original": {}}, "setting": {"binWidth": 0.25}},
     "MR": {"imageType": {"Original": {}}, "setting": {"binWidth": 0.1}},
-    "fused": {"imageType": {"Original": {}}, "setting": {"binWidth": 0.02}},
+    "fused": {"imageType": {"Original": {}}, "setting": {"binWidth": 0.0075}},
 }
 
 

@@ -92,9 +92,7 @@ def _larger(bands: Sequence[Band], weights: Sequence[float]) -> Band:
 def _more_energetic(bands: Sequence[Band], weights: Sequence[float]) -> Band:
     from scipy.ndimage import gaussian_filter
 
-    energy = [
-        weight**2 * gaussian_filter(band**2, ENERGY_SIGMA) for band, weight in zip(bands, weights, strict=True)
-    ]
+    energy = [weight**2 * gaussian_filter(band**2, ENERGY_SIGMA) for band, weight in zip(bands, weights, strict=True)]
     return _pick(bands, energy)
 
 

@@ -15,8 +15,8 @@ SHIPPED_SHA256 = "78b5e222a776b03fd5d93beac51629a505c73fbba1cbffb33c65ab4317d896
 class MdAFuse(FusionMethod):
     """Fuse with coarse, fine and multi-scale features and an adaptive affine map [Wen et al., TIP 33:3550, 2024].
 
-    Ours is volumetric and has about 14,000 parameters; `networks/mdafuse.py` says what it keeps of the published network
-    and what it mends. The shipped weights were trained on made-up phantoms only (see the card beside them), so they
+    Ours is volumetric and has 14,222 parameters; `networks/mdafuse.py` says what it keeps of the published network and
+    what it mends. The shipped weights were trained on made-up phantoms only (see the card beside them), so they
     have seen no patient.
     """
 
@@ -26,19 +26,21 @@ class MdAFuse(FusionMethod):
 
     method: Literal["mdafuse"] = "mdafuse"
     weights: str = Field("shipped", description="`shipped`, or a safetensors file of `radfuse fusion train`.")
-    sha256: str | None = Field(
-        None, description="SHA-256 of that file, from its card; results are remembered under it.", pattern="^[0-9a-f]{64}$"
+    sha256: str = Field(
+        SHIPPED_SHA256,
+        description="SHA-256 that the weights must have, from their card; results are remembered under it.",
+        pattern="^[0-9a-f]{64}$",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="Of the convolutions; bfloat16 is faster and moves values by up to 0.02 of the range."
     )
-    tile: PositiveInt = Field(96, description="Side of a tile in voxels: bounds the memory, not the answer.")
+    tile: PositiveInt = Field(48, description="Side of a tile in voxels: bounds the memory, not the answer.")
 
     @model_validator(mode="after")
     def _named_weights_are_certain(self) -> "MdAFuse":
-        if self.weights != "shipped" and self.sha256 is None:
+        if self.weights != "shipped" and "sha256" not in self.model_fields_set:
             raise ValueError(f"weights {self.weights!r} need their sha256; the card beside them gives it")
-        if self.weights == "shipped" and self.sha256 not in (None, SHIPPED_SHA256):
+        if self.weights == "shipped" and self.sha256 != SHIPPED_SHA256:
             raise ValueError(f"the shipped weights have sha256 {SHIPPED_SHA256}, found {self.sha256}")
         return self
 
@@ -50,9 +52,7 @@ class MdAFuse(FusionMethod):
 
         path = SHIPPED if self.weights == "shipped" else Path(self.weights)
         network = MdAFuseNet()
-        load_weights(network, read_weights(path, self.sha256 or SHIPPED_SHA256), str(path))
+        load_weights(network, read_weights(path, self.sha256), str(path))
         network = network.to(device).eval()
-        run = partial(
-            fuse_tiled, network, halo=HALO, tile=self.tile, device=device, precision=self.precision
-        )
+        run = partial(fuse_tiled, network, halo=HALO, tile=self.tile, device=device, precision=self.precision)
         return Fuser(lambda volumes, names, grid: run(volumes))

@@ -99,7 +99,7 @@ class Fuse(Stage):
                 if part is not None:
                     masks[name] = masks[part]
                 made[name] = {
-                    "method": method.method,
+                    "settings": method.model_dump(mode="json"),
                     "inputs": list(group),
                     "point_spread_matched": [part for part in group if part in subject.matched],
                 }

@@ -108,7 +108,8 @@ def _guess_batch(tables: dict[Path, pd.DataFrame], modality: str) -> str | None:
     named = [str(column) for table in tables.values() for column in table.columns]
     likely = [column for column in named if any(word in column.lower() for word in BATCH_WORDS)]
     own = [column for column in likely if modality.lower() in column.lower()]
-    return (own or [c for c in likely if c.lower() in BATCH_WORDS] or [None])[0]
+    general = [column for column in likely if column.lower() in BATCH_WORDS]
+    return next(iter(own + general), None)
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -102,6 +102,17 @@ def judge(
     return score(store, table, train, harmonize)
 
 
+def plan_arms(
+    store: Store, table: FeatureTable, train: Train, harmonize: Harmonize, *, stale: bool = False
+) -> dict[str, int]:
+    """How many arms still stand and how many would be trained; all of them where the table is about to change."""
+    arms = train.arms(table)
+    standing = 0
+    if not stale and (store.root / "splits.csv").is_file():
+        standing = sum(store.current("train", a.name, _key(store, a, train, harmonize)) is not None for a in arms)
+    return {"reuse": standing, "redo": len(arms) - standing}
+
+
 def score(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize) -> Judged:
     """Score every arm of this run that stands, whichever command trained it."""
     frames, failed = [], []

@@ -16,13 +16,24 @@ from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError
 from radfuse.run import subjects
 from radfuse.run.environment import environment
-from radfuse.run.judging import PREDICTIONS, Judged, judge
+from radfuse.run.judging import PREDICTIONS, Judged, judge, plan_arms
+from radfuse.run.models import save_model
 from radfuse.run.session import Session
 from radfuse.run.store import Record, digest, digests, file_digest, libraries, write, write_bytes, write_text
 from radfuse.run.tracking import track
 from radfuse.train.stage import Train
 
-DIAGNOSTICS = "diagnostics.json"
+DIAGNOSTICS, FITTED = "diagnostics.json", "harmonizer.skops"
+
+
+def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str, dict[str, int]]:
+    """Say how many results of each stage would be reused and how many computed."""
+    found = {stage: session.plan(stage) for stage in stages if stage != "train"}
+    if "train" in stages:
+        train = chosen_fusions(session.config.train, fusion)
+        waits = any(counts["redo"] for counts in found.values())
+        found["train"] = plan_arms(session.store, session.table(), train, session.config.harmonize, stale=waits)
+    return found
 
 
 def run_study(session: Session) -> Judged:
@@ -33,7 +44,7 @@ def run_study(session: Session) -> Judged:
     session.extract()
     harmonize_study(session)
     judged = train_study(session, "all", report=False)
-    return replace(judged, places=_places(session, report_study(session)))
+    return replace(judged, places={**_places(session, report_study(session)), **judged.places})
 
 
 def harmonize_study(session: Session) -> str:
@@ -62,7 +73,7 @@ def train_study(session: Session, fusion: str, *, report: bool = True) -> Judged
     session.seconds["train"] = round(time.perf_counter() - began, 2)
     where = track(session.store, session.study, config.name, config.tracking, table, stage, judged, _hashes(session))
     judged = replace(judged, places={"MLflow": where})
-    return replace(judged, places=_places(session, report_study(session)) | judged.places) if report else judged
+    return replace(judged, places={**_places(session, report_study(session)), **judged.places}) if report else judged
 
 
 def report_study(session: Session) -> Path:
@@ -129,8 +140,9 @@ def _harmonize(session: Session, table: FeatureTable, key: str) -> Record:
     write(folder / "features.parquet", lambda path: found.table.values.to_parquet(path))
     write(folder / "features.csv", lambda path: found.table.values.to_csv(path))
     write_text(folder / DIAGNOSTICS, json.dumps(found.diagnostics, indent=1, sort_keys=True) + "\n")
+    write(folder / FITTED, lambda path: save_model(found.transformer, path))
     verdicts = {modality: each.get("verdict", "") for modality, each in found.diagnostics.items()}
-    files = digests(folder, ["features.parquet", "features.csv", DIAGNOSTICS])
+    files = digests(folder, ["features.parquet", "features.csv", DIAGNOSTICS, FITTED])
     session.timed("harmonize", began)
     seconds = session.seconds["harmonize"]
     return store.close(Record("harmonize", "", key, "done", seconds, files, {"verdicts": verdicts}))

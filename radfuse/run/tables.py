@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from radfuse.component import Stage, describe
 from radfuse.config import Config, Execution, read_parameters, set_value
@@ -33,6 +33,8 @@ from radfuse.run.study import chosen_fusions
 from radfuse.run.tasks import SubjectTask, lost, perform
 from radfuse.run.tracking import track
 from radfuse.train.stage import Train
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def extract_table(
@@ -200,7 +202,7 @@ def _stage_settings(overrides: Sequence[str], stage: str) -> tuple[dict[str, Any
     return found[stage], _validated(Execution, found["execution"])
 
 
-def _validated(model: Any, settings: Mapping[str, Any]) -> Any:
+def _validated(model: type[Settings], settings: Mapping[str, Any]) -> Settings:
     try:
         return model.model_validate(settings)
     except ValidationError as error:

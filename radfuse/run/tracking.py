@@ -119,6 +119,8 @@ def _record_model(path: Path, table: FeatureTable) -> None:
 
     model = load_model(path)
     rows = table.rows().head(3)
+    whole = rows.select_dtypes("integer").columns
+    rows = rows.astype(dict.fromkeys(whole, float))  # an integer column could not be missing in a new patient
     signature = infer_signature(rows, model.predict_proba(rows))
     mlflow.sklearn.log_model(
         model,

@@ -139,9 +139,11 @@ class Train(Stage):
         return Bootstrap(predictions, self.bootstrap, self.confidence, self.seed)
 
     def _alone(self, fusion: str, modality: str, member: Classifier) -> Arm:
-        name = f"{fusion}-{modality}-{member.method}"
+        # One probability has nothing to be averaged with, so calibration could not change its order.
+        strategy = Late(calibrate_from=None)
         return Arm(
-            name, fusion, (modality,), member.method, self.imputation, self.selection, self.seed, member, Late()
+            f"{fusion}-{modality}-{member.method}", fusion, (modality,), member.method,
+            self.imputation, self.selection, self.seed, member, strategy,
         )  # fmt: skip
 
     def _joined(self, strategy: FusionStrategy, modalities: tuple[str, ...]) -> list[Arm]:

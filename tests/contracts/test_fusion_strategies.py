@@ -114,3 +114,33 @@ def test_late_fusion_is_the_mean_of_the_modalities_that_are_there(seen, new):
     assert both.predict_proba(no_ct)[:, 1] == pytest.approx(alone[1], abs=1e-15)
     neither = no_ct.assign(**{"@missing.PET": 1.0})
     assert both.predict_proba(neither)[:, 1] == pytest.approx(np.full(300, seen[1].mean()))
+
+
+def test_late_fusion_calibrates_from_enough_rows(new):
+    """An overconfident classifier is brought back: the calibrated mean has the lower log loss on new patients."""
+    from sklearn.metrics import log_loss
+
+    rows, outcome = cohort(250, 5)
+    sure = Logistic(strength=1e4, l1_ratio=0.0).build(0)
+    noisy = pd.Series(np.where(np.random.default_rng(0).random(250) < 0.3, 1 - outcome, outcome))
+    losses = {}
+    for method, calibrate_from in (("raw", 251), ("calibrated", 250)):
+        strategy = FusionStrategy.choose({"method": "late", "calibrate_from": calibrate_from})
+        model = strategy.build(("MR",), Anova(most=8, events_per_feature=1).build(), sure, 0).fit(rows, noisy)
+        assert bool(model.calibrations_) == (method == "calibrated")
+        losses[method] = log_loss(new[1], model.predict_proba(new[0]))
+    assert losses["calibrated"] < losses["raw"]
+
+
+def test_a_modality_worse_than_chance_inside_says_the_prevalence():
+    """Any two neighbours disagree: a nearest-neighbour-like rule is always wrong out of fold."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    from radfuse.train.steps.averaged import Averaged
+
+    values = np.arange(200.0)
+    rows = pd.DataFrame({"CT.a": values, "@missing.CT": 0.0})
+    outcome = pd.Series((np.arange(200) % 2).astype(int))
+    model = Averaged(["CT"], Anova().build(), DecisionTreeClassifier(random_state=0), 200).fit(rows, outcome)
+    assert model.calibrations_["CT"] == [0.0, 0.0]
+    assert model.predict_proba(rows)[:, 1] == pytest.approx(np.full(200, 0.5))

@@ -49,8 +49,14 @@ def test_glcm_contrast_of_a_worked_example():
     assert found.values["original_glcm_Contrast"] == pytest.approx(np.mean([3 / 4, 1 / 3, 1, 1 / 2]), abs=1e-12)
 
 
-def test_a_region_of_one_grey_level_has_no_texture_and_says_so():
-    found = measure({"setting": {"binWidth": 25}}, *by_hand([1, 2, 2, 1, 2, 1]))
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [({"binWidth": 25}, [1, 2, 2, 1, 2, 1]), ({"binCount": 8}, [1.5] * 6)],
+    ids=["width", "count"],
+)
+def test_a_region_of_one_grey_level_has_no_texture_and_says_so(setting, values):
+    volume, mask = by_hand(values)
+    found = measure({"setting": setting}, volume.with_array(np.reshape(np.float32(values), (1, 2, 3))), mask)
     assert np.isnan(found.values["original_glcm_Correlation"])  # PyRadiomics says 1
     assert np.isnan(found.values["original_ngtdm_Coarseness"])  # PyRadiomics says 1e6
     assert "one grey level" in found.problems["original_glcm_Correlation"]

@@ -18,7 +18,7 @@ QUICK: dict[str, Any] = {
     "baselines": {"clinical": ["age", "sex"]},
     "splits": {"folds": 3, "repeats": 1},
 }
-PERMUTATIONS = 25
+PERMUTATIONS = 20
 
 
 class KnowsTheOutcome(TransformerMixin, BaseEstimator):
@@ -72,11 +72,11 @@ def test_permuted_outcomes_give_one_half_in_every_arm(make_table, harmonizer):
         shuffled = permuted(table, seed)
         splits = train.splits(shuffled)
         for arm in train.arms(shuffled):
-            if arm.fusion == "image" and arm.classifier != "logistic":
-                continue  # the same code as single-*, which runs with every classifier
+            if arm.fusion in ("single", "image") and "CT" not in arm.modalities and arm.classifier != "logistic":
+                continue  # the same code as single-CT-*, which runs with every classifier
             result = train.run_arm(arm, shuffled, splits, harmonizer)
             found.setdefault(arm.name, []).append(float(result.folds["auc"].mean()))
-    assert len(found) == 6 + 1 + 3 + 1 + 3 + 4
+    assert len(found) == 4 + 1 + 3 + 1 + 3 + 4
     for name, values in found.items():
         error = np.std(values, ddof=1) / PERMUTATIONS**0.5
         assert error < 0.04, name

@@ -110,7 +110,6 @@ def test_selector_takes_one_feature_per_so_many_events():
     for events_per_feature, expected in ((5, 4), (10, 2), (40, 1)):
         assert len(Selector(f_statistic, 0.9, events_per_feature, 10).fit(values, outcome).chosen_) == expected
     assert len(Selector(f_statistic, 0.9, 5, 3).fit(values, outcome).chosen_) == 3
-    assert len(Selector(f_statistic, 0.9, 5, 10, share=2).fit(values, outcome).chosen_) == 2
 
 
 def test_selector_skips_the_copy_of_a_better_feature():

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from radfuse.data.geometry import Geometry
-from radfuse.data.reading.nifti import check_header, check_whole
+from radfuse.data.reading.nifti import check_header, check_whole, not_finite
 from radfuse.data.volume import Mask, Volume, geometry_of
 from radfuse.errors import DataError, StageError
 
@@ -53,6 +53,9 @@ def read_mask(path: Path, label: int = 1) -> Mask:
 
 def read_geometry(path: Path) -> Geometry:
     """Read where the voxels are, from the header alone."""
+    _check_there(path)
+    if _suffix(path) in NIFTI:
+        check_header(path)
     reader = _reader(path)
     try:
         return Geometry(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
@@ -80,17 +83,17 @@ def _suffix(path: Path) -> str:
     )
 
 
-def _reader(path: Path) -> sitk.ImageFileReader:
-    """Open a file, its header read and found sound."""
-    import SimpleITK as sitk
-
+def _check_there(path: Path) -> None:
     if not path.is_file():
         raise DataError(f"{path} does not exist", hint="Paths in the manifest are relative to its folder.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes)", hint="Copy or convert the file again.")
-    suffix = _suffix(path)
-    if suffix in NIFTI:
-        check_header(path)
+
+
+def _reader(path: Path) -> sitk.ImageFileReader:
+    """Open a file that is there, and refuse a header that is not of a scalar volume."""
+    import SimpleITK as sitk
+
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -111,11 +114,11 @@ def _reader(path: Path) -> sitk.ImageFileReader:
 
 
 def _read(path: Path) -> sitk.Image:
-    reader = _reader(path)
+    _check_there(path)
     if _suffix(path) in NIFTI:
         check_whole(path, check_header(path))
     try:
-        return reader.Execute()
+        return _reader(path).Execute()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
 
@@ -133,11 +136,7 @@ def _unreadable(path: Path, error: RuntimeError) -> DataError:
 def _check_finite(path: Path, array: npt.NDArray[Any]) -> None:
     if array.dtype.kind != "f" or bool(np.isfinite(array).all()):
         return
-    nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-    raise DataError(
-        f"{path} has {nan} NaN and {infinite} infinite voxels of {array.size}, expected finite numbers",
-        hint="Fill them (air is -1000 HU, no uptake is 0 SUV): one NaN spreads through every filter.",
-    )
+    raise not_finite(path, int(np.isnan(array).sum()), int(np.isinf(array).sum()), array.size)
 
 
 def _write(path: Path, image: sitk.Image, array: npt.NDArray[Any], geometry: Geometry) -> None:

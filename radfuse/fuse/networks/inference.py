@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,8 @@ def tiles(shape: tuple[int, ...], tile: int) -> Iterator[Box]:
     sides = []
     for length in shape:
         edges = np.ceil(np.linspace(0, length, -(-length // tile) + 1)).astype(int).tolist()
-        sides.append([slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)])
-    for z, y, x in product(*sides):
-        yield (z, y, x)
+        sides.append([slice(start, stop) for start, stop in pairwise(edges)])
+    yield from product(*sides)
 
 
 def _strict() -> AbstractContextManager[Any]:

@@ -3,7 +3,8 @@
 After Wen et al., "A medical image fusion network with multi-dimensional adaptive affine mapping", IEEE Trans. Image
 Process. 33:3550-3563 (2024). What is kept: three kinds of features from one extractor shared by all modalities
 (few channels with large kernels, many channels with small ones, and a pyramid), a learned affine map of each feature
-set, fine and coarse features combined by the maximum and pyramid features by the mean. What is mended: see `MdAFuseNet`.
+set, fine and coarse features combined by the maximum and pyramid features by the mean. What is mended: see
+`MdAFuseNet`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ FINE_WIDTH = 12
 HALO = 9
 
 
-class Symmetric(nn.Module):
+class Symmetric(nn.Module):  # type: ignore[misc]  # torch is untyped to mypy here
     """A 3-D convolution without padding, whose kernel is the same seen from either end of every axis.
 
     That makes the network equivariant under flips by construction: left and right lesions are fused alike.
@@ -50,7 +51,7 @@ class Symmetric(nn.Module):
         return functional.conv3d(features, self.kernel(), self.bias, dilation=self.dilation)
 
 
-class ChannelAffine(nn.Module):
+class ChannelAffine(nn.Module):  # type: ignore[misc]  # torch is untyped to mypy here
     """The adaptive affine mapping: one scale and one shift per channel.
 
     The published map has one pair per image column, which fixes the image's width and treats left and right apart.
@@ -67,7 +68,7 @@ class ChannelAffine(nn.Module):
         return features * self.scale.view(shape) + self.shift.view(shape)
 
 
-class Extractor(nn.Module):
+class Extractor(nn.Module):  # type: ignore[misc]  # torch is untyped to mypy here
     """Features of one modality, 7 voxels smaller on every side: coarse, fine and multi-scale."""
 
     def __init__(self) -> None:
@@ -96,7 +97,7 @@ class Extractor(nn.Module):
         return detail, self.multi_affine(multi)
 
 
-class MdAFuseNet(nn.Module):
+class MdAFuseNet(nn.Module):  # type: ignore[misc]  # torch is untyped to mypy here
     """Fuse two or more volumes, in any order, of any size.
 
     The output is a convex mixture of the sources plus half of their range times a number in (-1, 1), so it is bounded,

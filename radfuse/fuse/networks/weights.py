@@ -33,7 +33,8 @@ def load_weights(network: nn.Module, content: bytes, source: str) -> None:
         network.load_state_dict(load(content))
     except (RuntimeError, ValueError) as error:
         raise DataError(
-            f"weights {source} do not fit this network: {error}", hint="They were trained for another method or version."
+            f"weights {source} do not fit this network: {error}",
+            hint="They were trained for another method or version.",
         ) from error
 
 

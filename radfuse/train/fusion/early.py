@@ -10,8 +10,8 @@ from radfuse.train.fusion import FusionStrategy
 class Early(FusionStrategy):
     """Select in each modality, put the columns side by side, and train one classifier.
 
-    The number of features is the one a single modality would get, shared out among the modalities (at least one
-    each), so that no modality crowds out the others.
+    Each modality brings as many features as it would alone, so that early fusion differs from a single modality by
+    what it joins and not by how it selects, and no modality crowds out the others.
     """
 
     method: Literal["early"] = "early"

@@ -27,12 +27,10 @@ class Concatenated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.array([0, 1])
         self.columns_: dict[str, list[str]] = {}
         self.flags_: list[str] = []
-        blocks = columns_by_modality(rows, self.modalities)
-        for modality, columns in blocks.items():
+        for modality, columns in columns_by_modality(rows, self.modalities).items():
             missing = is_missing(rows, modality)
             if has_both_classes(target[~missing]):
-                selector = clone(self.selector).set_params(share=len(blocks))
-                selector.fit(rows.loc[~missing, columns].to_numpy(dtype=float), target[~missing])
+                selector = clone(self.selector).fit(rows.loc[~missing, columns].to_numpy(dtype=float), target[~missing])
                 self.columns_[modality] = [columns[i] for i in selector.chosen_]
             if missing.any():
                 self.flags_.append(modality)

@@ -20,22 +20,13 @@ class Selector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     correlation : largest absolute Pearson correlation with a column already taken.
     events_per_feature : training rows of the rarer class per feature; 0 sets no such limit.
     most : most features.
-    share : how many equal parts the features are divided into (one per modality of an early fusion).
     """
 
-    def __init__(
-        self,
-        ranking: Ranking,
-        correlation: float = 0.9,
-        events_per_feature: int = 5,
-        most: int = 10,
-        share: int = 1,
-    ) -> None:
+    def __init__(self, ranking: Ranking, correlation: float = 0.9, events_per_feature: int = 5, most: int = 10) -> None:
         self.ranking = ranking
         self.correlation = correlation
         self.events_per_feature = events_per_feature
         self.most = most
-        self.share = share
 
     def fit(self, values: np.ndarray, outcome: np.ndarray) -> Self:
         """Choose the columns."""
@@ -53,7 +44,7 @@ class Selector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if self.events_per_feature:
             events = int(min((outcome == 1).sum(), (outcome == 0).sum()))
             count = min(count, events // self.events_per_feature)
-        return max(1, count // self.share)
+        return max(1, count)
 
 
 def uncorrelated(values: np.ndarray, order: np.ndarray, limit: float, count: int) -> np.ndarray:
