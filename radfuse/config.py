@@ -149,14 +149,14 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     path : the YAML file.
     overrides : ``section.key=value``, the value in YAML: ``align.spacing_mm=2``.
     """
-    settings = _load(path)
+    settings = load_yaml(path)
     base = path.resolve().parent
     cohort = settings.setdefault("cohort", {})
     if not isinstance(cohort, dict):
         raise ConfigError(f"{path}: cohort must be a mapping, found {cohort!r}")
     cohort["root"] = str((base / str(cohort.get("root", "."))).resolve())
     for override in overrides:
-        _apply(settings, override)
+        set_override(settings, override)
     _take_in_parameters(settings, base)
     try:
         return Config.model_validate(settings)
@@ -167,7 +167,8 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         ) from error
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping, safely."""
     if not path.is_file():
         raise ConfigError(
             f"config not found: {path}",
@@ -184,7 +185,8 @@ def _load(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _apply(settings: dict[str, Any], override: str) -> None:
+def set_override(settings: dict[str, Any], override: str) -> None:
+    """Apply one ``section.key=value``; a path given this way is relative to the current folder."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override!r}: expected KEY=VALUE", hint="For example --set align.spacing_mm=2.")
@@ -226,4 +228,4 @@ def read_parameters(path: Path) -> dict[str, Any]:
     """Read a PyRadiomics parameter file as it is."""
     if not path.is_file():
         raise ConfigError(f"PyRadiomics parameter file not found: {path}")
-    return _load(path)
+    return load_yaml(path)

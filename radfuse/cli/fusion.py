@@ -1,11 +1,14 @@
 """`radfuse fusion`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from radfuse.cli.options import Device
+
+if TYPE_CHECKING:
+    from radfuse.fuse.training import Progress
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,4 +28,9 @@ def train(
     """Train a fusion network self-supervised on co-registered volumes, and write weights with a card."""
     from radfuse.run.fusion_training import train_network
 
-    typer.echo(f"weights: {train_network(config, output, device, set_ or [])}")
+    typer.echo(f"weights: {train_network(config, output, device, set_ or [], _tell)}")
+
+
+def _tell(progress: "Progress") -> None:
+    if progress.step % 10 == 0 or progress.step == 1:
+        typer.echo(f"step {progress.step}: loss {progress.loss:.4f}", err=True)

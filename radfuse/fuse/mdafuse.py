@@ -46,12 +46,16 @@ class MdAFuse(FusionMethod):
 
     def build(self, device: str) -> Fuser:
         """Make the fuser; reads the weights."""
+        import torch
+
         from radfuse.fuse.networks.inference import fuse_tiled
         from radfuse.fuse.networks.mdafuse import HALO, MdAFuseNet
         from radfuse.fuse.networks.weights import load_weights, read_weights
 
         path = SHIPPED if self.weights == "shipped" else Path(self.weights)
-        network = MdAFuseNet()
+        # Without storage until the weights arrive, so that no random numbers are drawn.
+        with torch.device("meta"):
+            network = MdAFuseNet()
         load_weights(network, read_weights(path, self.sha256), str(path))
         network = network.to(device).eval()
         run = partial(fuse_tiled, network, halo=HALO, tile=self.tile, device=device, precision=self.precision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,14 +37,14 @@ class FusionTraining(Frozen):
     phantoms: PositiveInt = Field(24, description="How many phantoms to learn from when no volumes are given.")
     held_out_phantoms: PositiveInt = Field(6, description="How many other phantoms to judge by.")
     normalisation: dict[str, Normalisation] = Field(DEFAULTS, description="As in the fuse stage.")
-    steps: PositiveInt = Field(250, description="Updates of the weights.")
+    steps: PositiveInt = Field(240, description="Updates of the weights.")
     batch: PositiveInt = Field(2, description="Crops in each update.")
-    crop: PositiveInt = Field(28, description="Side of what is judged of a crop, voxels; the network sees 18 more.")
+    crop: PositiveInt = Field(24, description="Side of what is judged of a crop, voxels; the network sees 18 more.")
     learning_rate: PositiveFloat = Field(3e-3, description="Of AdamW at its peak; follows a cosine down.")
     weight_decay: NonNegativeFloat = Field(1e-4, description="Of AdamW.")
     gradient_weight: NonNegativeFloat = Field(0.0, description="Weight of the edge term; 0 is the paper's loss.")
     seed: NonNegativeInt = Field(0, description="Decides the first weights, the phantoms and the crops.")
-    threads: PositiveInt = Field(2, description="CPU threads; rounding depends on them, so the recipe names them.")
+    threads: PositiveInt = Field(1, description="CPU threads; rounding depends on them, so the recipe names them.")
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def train(
             def checkpoint() -> dict[str, Any]:
                 return {
                     "network": {name: value.clone() for name, value in network.state_dict().items()},
-                    "optimiser": optimiser.state_dict(),
+                    "optimiser": deepcopy(optimiser.state_dict()),
                     "history": list(history),
                 }
 

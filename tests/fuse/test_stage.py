@@ -156,7 +156,7 @@ def test_two_settings_of_one_method_are_refused():
 
 @pytest.mark.parametrize("inputs", [(("CT",),), (("CT", "CT"),), (("CT", "PET"), ("PET", "CT"))])
 def test_sets_of_inputs_that_make_no_sense_are_refused(inputs):
-    with pytest.raises(ValidationError, match="two or more different|listed twice"):
+    with pytest.raises(ValidationError, match=r"two or more different|listed twice"):
         Fuse(inputs=inputs)
 
 

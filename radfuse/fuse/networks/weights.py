@@ -27,11 +27,18 @@ def read_weights(path: Path, sha256: str) -> bytes:
 
 def load_weights(network: nn.Module, content: bytes, source: str) -> None:
     """Put weights into a network that has exactly those parameters."""
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
-        network.load_state_dict(load(content))
-    except (RuntimeError, ValueError) as error:
+        state = load(content)
+    except SafetensorError as error:
+        raise DataError(
+            f"weights {source} are not a safetensors file: {error}", hint="Make them with `radfuse fusion train`."
+        ) from error
+    try:
+        network.load_state_dict(state, assign=True)
+    except RuntimeError as error:
         raise DataError(
             f"weights {source} do not fit this network: {error}",
             hint="They were trained for another method or version.",

@@ -1,0 +1,90 @@
+"""The commands that need no images."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import radfuse
+
+from radfuse.config import read_config
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    rows = [(s, m, f"{s}_{m}.nii.gz", f"{s}_mask.nii.gz") for s in ("a", "b") for m in ("CT", "PET", "MR_T1")]
+    pd.DataFrame(rows, columns=["subject", "modality", "image", "mask"]).to_csv(tmp_path / "m.csv", index=False)
+    table = {"subject": ["a", "b"], "mets": [0, 1], "age": [50, 61], "scanner_ct": ["x", "y"], "site": ["p", "q"]}
+    pd.DataFrame(table).to_csv(tmp_path / "c.csv", index=False)
+    return tmp_path / "m.csv"
+
+
+def test_init_writes_a_config_that_validates_and_guesses_out_loud(manifest: Path) -> None:
+    folder = manifest.parent
+    done = radfuse("init", "m.csv", "--table", "c.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    text = (folder / "radfuse.yaml").read_text()
+    assert "a guess, check it" in text
+    config = read_config(folder / "radfuse.yaml")
+    assert config.cohort.outcome == "mets"
+    assert config.cohort.batches == {"CT": "scanner_ct", "PET": "site", "MR_T1": "site"}
+    assert set(config.extract.parameters) == {"CT", "PET", "MR_T1", "fused"}
+    validated = radfuse("validate", cwd=folder)
+    assert validated.returncode == 1
+    assert "a: CT image not found" in validated.stdout
+
+
+def test_init_never_overwrites(manifest: Path) -> None:
+    (manifest.parent / "radfuse.yaml").write_text("mine")
+    done = radfuse("init", "m.csv", cwd=manifest.parent)
+    assert done.returncode == 2
+    assert "already there" in done.stderr
+    assert (manifest.parent / "radfuse.yaml").read_text() == "mine"
+
+
+def test_the_resolved_config_repeats_itself(manifest: Path) -> None:
+    folder = manifest.parent
+    radfuse("init", "m.csv", "--table", "c.csv", cwd=folder)
+    config = read_config(folder / "radfuse.yaml", ["align.spacing_mm=2", "train.splits.repeats=3"])
+    (folder / "again.yaml").write_text(config.to_yaml())
+    assert read_config(folder / "again.yaml") == config
+    assert yaml.safe_load(config.to_yaml())["train"]["splits"]["repeats"] == 3
+
+
+def test_list_names_every_family_and_its_settings() -> None:
+    said = radfuse("list").stdout
+    for word in ("mdafuse", "combat", "rigid", "late", "xgboost", "zscore", "pyradiomics"):
+        assert word in said
+    said = radfuse("list", "harmonizer", "--settings").stdout
+    assert "empirical_bayes = True" in said
+    unknown = radfuse("list", "wizards")
+    assert unknown.returncode == 2
+    assert "Known: registration" in unknown.stderr
+
+
+def test_doctor_checks_this_machine() -> None:
+    done = radfuse("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "PyRadiomics' compiled matrices" in done.stdout
+
+
+def test_an_unknown_fusion_level_is_refused_with_the_known_ones(manifest: Path) -> None:
+    (manifest.parent / "F.csv").write_text("subject,CT.a,PET.a\na,1,2\nb,2,3\n")
+    arguments = ("--features", "F.csv", "--subjects", "c.csv", "--outcome", "mets", "--fusion", "soon")
+    done = radfuse("train", *arguments, cwd=manifest.parent)
+    assert done.returncode == 2
+    assert "Known: early, intermediate, late, all" in done.stderr
+
+
+def test_a_feature_table_without_modalities_is_refused(manifest: Path) -> None:
+    (manifest.parent / "F.csv").write_text("subject,a,b\na,1,2\nb,2,3\n")
+    done = radfuse("train", "--features", "F.csv", "--subjects", "c.csv", "--outcome", "mets", cwd=manifest.parent)
+    assert done.returncode == 2
+    assert "prefix up to the first dot" in done.stderr
+
+
+def test_json_is_json(manifest: Path) -> None:
+    radfuse("init", "m.csv", "--table", "c.csv", cwd=manifest.parent)
+    found = json.loads(radfuse("validate", "--json", cwd=manifest.parent).stdout)
+    assert {"subject", "what", "hint", "fatal", "absent"} == set(found[0])
