@@ -1,4 +1,4 @@
-"""Seconds to fuse a pair of volumes, by method, precision and device: ``python benchmarks/fuse.py --size 128 128 96``."""
+"""Time the fusion of a pair by method, precision and device: ``python benchmarks/fuse.py --size 128 128 96``."""
 
 import argparse
 import time

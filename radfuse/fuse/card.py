@@ -1,11 +1,8 @@
 """The card that goes with trained weights: what they learned from, how, and how well."""
 
 import json
-from statistics import mean
 
 from radfuse.fuse.training import FusionTraining, Trained
-
-FIRST_AND_LAST = 20
 
 
 def card(config: FusionTraining, trained: Trained, *, data: str, licence: str, command: str, environment: str) -> str:
@@ -20,8 +17,6 @@ def card(config: FusionTraining, trained: Trained, *, data: str, licence: str, c
     command : that makes these weights.
     environment : versions and machine, in words.
     """
-    few = min(FIRST_AND_LAST, len(trained.history))
-    before, after = mean(trained.history[:few]), mean(trained.history[-few:])
     losses = trained.losses
     gain = 1 - losses["trained"] / losses["untrained"]
     lines = [
@@ -31,7 +26,6 @@ def card(config: FusionTraining, trained: Trained, *, data: str, licence: str, c
         f"- Licence: {licence}",
         f"- Seed: {config.seed}",
         f"- Steps: {config.steps}, of {config.batch} crops each",
-        f"- Training loss: {before:.4f} over the first {few} steps, {after:.4f} over the last {few}",
         f"- Held-out loss (volumes never trained on): {losses['untrained']:.4f} with random weights, "
         f"{losses['trained']:.4f} trained ({gain:.0%} lower); the plain average has {losses['average']:.4f}",
         f"- Command: `{command}`",

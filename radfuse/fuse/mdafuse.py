@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from radfuse.fuse import Fuser, FusionMethod
 
 SHIPPED = Path(__file__).parent / "weights" / "mdafuse.safetensors"
-SHIPPED_SHA256 = "78b5e222a776b03fd5d93beac51629a505c73fbba1cbffb33c65ab4317d89670"
+SHIPPED_SHA256 = "baba9cf7b966c38632d1e2c8d647e97ddd596622952c6b90e62e6fef9ffab9c6"
 
 
 class MdAFuse(FusionMethod):

@@ -54,7 +54,7 @@ class Progress:
     Parameters
     ----------
     step : updates done, from 1.
-    loss : of this step's crops, before the update.
+    loss : of this step's crops before the update, scaled to two sources.
     checkpoint : gives everything that `train` needs to go on from here, as plain tensors and numbers.
     """
 
@@ -71,7 +71,7 @@ class Trained:
     ----------
     weights : safetensors bytes.
     sha256 : of those bytes.
-    history : loss of every step.
+    history : loss of every step, scaled to two sources; what the crops show makes it uneven.
     losses : mean loss on the held-out volumes of the trained network, of the untrained one and of the plain average.
     """
 
@@ -143,7 +143,7 @@ def train(
     on_step: Callable[[Progress], None] = lambda progress: None,
     resume: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[float]]:
-    """Learn the weights; gives the state dict and the loss of every step."""
+    """Learn the weights; gives the state dict and the loss of every step, scaled to two sources."""
     import torch
 
     from radfuse.fuse.networks.loss import fusion_loss
@@ -169,7 +169,7 @@ def train(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            history.append(loss.item())
+            history.append(loss.item() * 2 / len(given))
 
             def checkpoint() -> dict[str, Any]:
                 return {
