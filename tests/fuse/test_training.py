@@ -183,6 +183,7 @@ def judged(shipped: MdAFuseNet, held_out) -> tuple[float, float, float, float]:
     return mean_loss(shipped, held_out, "cpu"), start, other, average_loss(held_out)
 
 
+@pytest.mark.slow
 def test_shipped_weights_beat_random_ones_by_15_percent_on_phantoms_not_trained_on(shipped):
     loss, start, other, average = judged(
         shipped, [normalised_set(phantom(np.random.default_rng([77, k]), (24, 32, 32))) for k in range(3)]
