@@ -1,1 +1,1 @@
-"""."""
+"""Report: everything a study found, as one page that can be read without radfuse."""

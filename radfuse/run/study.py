@@ -20,7 +20,7 @@ from radfuse.run.judging import PREDICTIONS, Judged, judge, plan_arms
 from radfuse.run.models import save_model
 from radfuse.run.session import Session
 from radfuse.run.store import Record, digest, digests, file_digest, libraries, write, write_bytes, write_text
-from radfuse.run.tracking import track
+from radfuse.run.tracking import Trained, track
 from radfuse.train.stage import Train
 
 DIAGNOSTICS, FITTED = "diagnostics.json", "harmonizer.skops"
@@ -71,7 +71,8 @@ def train_study(session: Session, fusion: str, *, report: bool = True) -> Judged
         redo=session.redo.everything,
     )  # fmt: skip
     session.seconds["train"] = round(time.perf_counter() - began, 2)
-    where = track(session.store, session.study, config.name, config.tracking, table, stage, judged, _hashes(session))
+    hashes = _hashes(session)
+    where = track(Trained(session.store, session.study, config.name, config.tracking, table, stage, judged, hashes))
     judged = replace(judged, places={"MLflow": where})
     return replace(judged, places={**_places(session, report_study(session)), **judged.places}) if report else judged
 

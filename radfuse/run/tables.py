@@ -31,7 +31,7 @@ from radfuse.run.session import DECIDING
 from radfuse.run.store import Store, digest, file_digest, libraries, write, write_bytes, write_text
 from radfuse.run.study import chosen_fusions
 from radfuse.run.tasks import SubjectTask, lost, perform
-from radfuse.run.tracking import track
+from radfuse.run.tracking import Trained, track
 from radfuse.train.stage import Train
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -140,7 +140,7 @@ def train_table(
     tracking = Config.model_fields["tracking"].default
     hashes = {"features": file_digest(features)}
     name = output.resolve().name
-    where = track(store, output, name, tracking, table, train, judged, hashes)
+    where = track(Trained(store, output, name, tracking, table, train, judged, hashes))
     page = Report()(
         Study(
             name=name,

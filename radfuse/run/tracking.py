@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,90 +28,97 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 TRACKED = "tracked.json"
+METRICS = {
+    "auc": "test/auc",
+    "ci_low": "test/auc_ci_low",
+    "ci_high": "test/auc_ci_high",
+    "auc_within_batch": "test/auc_within_batch",
+    "auc_pooled": "test/auc_pooled",
+}
 REQUIREMENTS = [f"radfuse=={radfuse.__version__}"]
 
 
-def track(
-    store: Store,
-    study: Path,
-    name: str,
-    settings: Tracking,
-    table: FeatureTable,
-    train: Train,
-    judged: Judged,
-    hashes: Mapping[str, str],
-) -> str:
-    """Record every arm in MLflow and say how to look; arms that are recorded already are left as they are.
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What is recorded.
 
     Parameters
     ----------
+    store : the run folder.
     study : the folder of mlflow.db, which is used unless MLFLOW_TRACKING_URI names a server.
+    name : of the study; the experiment, unless the settings name another.
+    settings : what to log.
+    table, train, judged : what the arms learned from, how, and what came of it.
     hashes : content hashes of manifest, config and features; they become tags.
     """
-    with _quiet_mlflow(study) as uri:
-        done = _read_tracked(store)
-        key = digest(uri, name, file_digest(store.root / "report" / "predictions.parquet"), dict(hashes))
-        if done.get("key") != key:
-            run = _record(store, study, name, settings, table, train, judged, hashes)
-            write_text(store.root / TRACKED, json.dumps({"key": key, "run": run}) + "\n")
+
+    store: Store
+    study: Path
+    name: str
+    settings: Tracking
+    table: FeatureTable
+    train: Train
+    judged: Judged
+    hashes: Mapping[str, str]
+
+
+def track(trained: Trained) -> str:
+    """Record every arm in MLflow and say how to look; what is recorded already is left as it is."""
+    with _quiet_mlflow(trained.study) as uri:
+        predictions = file_digest(trained.store.root / "report" / "predictions.parquet")
+        key = digest(uri, trained.name, predictions, dict(trained.hashes))
+        if _read_tracked(trained.store).get("key") != key:
+            run = _record(trained)
+            write_text(trained.store.root / TRACKED, json.dumps({"key": key, "run": run}) + "\n")
         return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else uri
 
 
-def _record(
-    store: Store,
-    study: Path,
-    name: str,
-    settings: Tracking,
-    table: FeatureTable,
-    train: Train,
-    judged: Judged,
-    hashes: Mapping[str, str],
-) -> str:
+def _record(trained: Trained) -> str:
     import mlflow
 
-    experiment = settings.experiment or name
+    experiment = trained.settings.experiment or trained.name
     if mlflow.get_experiment_by_name(experiment) is None:
-        mlflow.create_experiment(experiment, artifact_location=(study.resolve() / "mlartifacts").as_uri())
+        artifacts = (trained.study.resolve() / "mlartifacts").as_uri()
+        local = mlflow.get_tracking_uri().startswith("sqlite")
+        mlflow.create_experiment(experiment, artifact_location=artifacts if local else None)
     mlflow.set_experiment(experiment)
     _close_orphans(mlflow.MlflowClient(), experiment)
-    tags = _tags(train, hashes)
-    with mlflow.start_run(run_name=store.root.name, tags=tags | _owner()) as parent:
-        mlflow.log_params(_params(train))
+    tags = _tags(trained.train, trained.hashes)
+    root, contrast = trained.store.root, trained.judged.contrast
+    with mlflow.start_run(run_name=root.name, tags=tags | _owner()) as parent:
+        mlflow.log_params(_params(trained.train))
         for file in ("report/auc.csv", "report/contrast.json", "splits.csv", "run.yaml", "environment.json"):
-            if (store.root / file).is_file():
-                mlflow.log_artifact(str(store.root / file))
-        if judged.contrast:
-            mlflow.log_metrics(
-                _finite({f"contrast/{k}": judged.contrast[k] for k in ("difference", "ci_low", "ci_high", "p")})
-            )
-        for row in judged.auc.to_dict("records"):
-            arm = {str(k): v for k, v in row.items()}
-            child = tags | {f"radfuse.{k}": str(arm[k]) for k in ("fusion", "modalities", "classifier")}
+            if (root / file).is_file():
+                mlflow.log_artifact(str(root / file))
+        if contrast:
+            named = {f"contrast/{key}": contrast[key] for key in ("difference", "ci_low", "ci_high", "p")}
+            mlflow.log_metrics(_finite(named))
+        for row in trained.judged.auc.to_dict("records"):
+            arm = {str(key): value for key, value in row.items()}
+            child = tags | {f"radfuse.{key}": str(arm[key]) for key in ("fusion", "modalities", "classifier")}
             with mlflow.start_run(run_name=str(arm["arm"]), nested=True, tags=child | _owner()):
-                _record_arm(store, settings, table, judged, arm)
+                _record_arm(trained, arm)
         return str(parent.info.run_id)
 
 
-def _record_arm(store: Store, settings: Tracking, table: FeatureTable, judged: Judged, arm: Mapping[str, Any]) -> None:
+def _record_arm(trained: Trained, arm: Mapping[str, Any]) -> None:
     import mlflow
 
-    mlflow.log_params({k: arm[k] for k in ("arm", "fusion", "modalities", "classifier", "n", "events")})
-    named = {"auc": "test/auc", "ci_low": "test/auc_ci_low", "ci_high": "test/auc_ci_high"}
-    named |= {"auc_within_batch": "test/auc_within_batch", "auc_pooled": "test/auc_pooled"}
-    folder = store.folder("train", str(arm["arm"]))
+    mlflow.log_params({key: arm[key] for key in ("arm", "fusion", "modalities", "classifier", "n", "events")})
+    folder = trained.store.folder("train", str(arm["arm"]))
     folds = pd.read_csv(folder / FOLDS)
-    metrics = {to: arm[k] for k, to in named.items() if k in arm}
+    metrics = {name: arm[key] for key, name in METRICS.items() if key in arm}
     metrics |= {"cv/auc_mean": folds["auc"].mean(), "cv/auc_sd": folds["auc"].std()}
     mlflow.log_metrics(_finite(metrics))
     for step, value in enumerate(folds["auc"]):
         if math.isfinite(value):
             mlflow.log_metric("cv/auc", float(value), step=step)
     figure = folder / "roc.svg"
-    write_bytes(figure, arm_roc_svg(judged.predictions, str(arm["arm"])))
+    write_bytes(figure, arm_roc_svg(trained.judged.predictions, str(arm["arm"])))
     for file in (folder / PREDICTIONS, folder / FOLDS, figure):
         mlflow.log_artifact(str(file))
-    if settings.models and (folder / MODEL).is_file():
-        _record_model(folder / MODEL, table)
+    if trained.settings.models and (folder / MODEL).is_file():
+        _record_model(folder / MODEL, trained.table)
 
 
 def _record_model(path: Path, table: FeatureTable) -> None:
