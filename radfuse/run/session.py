@@ -117,18 +117,25 @@ class Session:
             problem.subject for problem in self.cohort.problems if not problem.fatal and not (keep and problem.absent)
         }
 
+    @property
+    def fuses(self) -> bool:
+        """Whether there is anything to fuse: two modalities and a method."""
+        return len(self.cohort.modalities) > 1 and bool(self.config.fuse.methods)
+
     def align(self) -> list[Record]:
         """Put every subject's volumes on one grid."""
-        return self._map(self.config.align, self._align_key, lambda subject: tuple(self.cohort.scans_of(subject)))
+        return self._map(self.config.align, self._align_key)
 
     def fuse(self) -> list[Record]:
-        """Fuse the aligned volumes of every subject."""
+        """Fuse the aligned volumes of every subject; nothing to do for one modality, or without a method."""
         self.store.require("align")
+        if not self.fuses:
+            return []
         return self._map(self.config.fuse, self._fuse_key)
 
     def extract(self) -> list[Record]:
         """Measure every volume of every subject, and write the feature table."""
-        self.store.require("align")
+        self.store.require("fuse" if self.fuses else "align")
         records = self._map(self.config.extract, self._extract_key)
         self.write_features()
         return records
@@ -204,12 +211,7 @@ class Session:
         self.log.wrote("ended", stage=stage, seconds=self.seconds[stage])
         self.listener.ended(stage, self.seconds[stage])
 
-    def _map(
-        self,
-        stage: Stage,
-        key: Callable[[str], str],
-        scans: Callable[[str], tuple[object, ...]] = lambda subject: (),
-    ) -> list[Record]:
+    def _map(self, stage: Stage, key: Callable[[str], str]) -> list[Record]:
         began = time.perf_counter()
         records: dict[str, Record] = {}
         tasks: list[SubjectTask] = []
@@ -220,7 +222,8 @@ class Session:
                 records[subject] = standing
                 continue
             device = self.device if stage.name == "fuse" else "cpu"
-            tasks.append(SubjectTask(stage, subject, scans(subject), self.store.root, own, device))  # type: ignore[arg-type]
+            files = tuple(self.cohort.scans_of(subject)) if stage.name == "align" else ()
+            tasks.append(SubjectTask(stage, subject, files, self.store.root, own, device, self.fuses))
         self.listener.began(stage.name, len(records) + len(tasks), len(records))
         self.log.wrote("began", stage=stage.name, reused=sorted(records), redo=[task.subject for task in tasks])
         for task, record in self.executor.map(perform, tasks, lost):
@@ -264,11 +267,8 @@ class Session:
             return digest("unreadable", str(error))
 
     def _stages(self) -> list[tuple[Stage, Callable[[str], str]]]:
-        return [
-            (self.config.align, self._align_key),
-            (self.config.fuse, self._fuse_key),
-            (self.config.extract, self._extract_key),
-        ]
+        fuse: list[tuple[Stage, Callable[[str], str]]] = [(self.config.fuse, self._fuse_key)] if self.fuses else []
+        return [(self.config.align, self._align_key), *fuse, (self.config.extract, self._extract_key)]
 
     def _align_key(self, subject: str) -> str:
         if subject not in self._align_keys:
@@ -283,7 +283,8 @@ class Session:
         return self._key(self.config.fuse, self._align_key(subject))
 
     def _extract_key(self, subject: str) -> str:
-        return self._key(self.config.extract, self._fuse_key(subject))
+        before = self._fuse_key(subject) if self.fuses else self._align_key(subject)
+        return self._key(self.config.extract, before)
 
     @staticmethod
     def _key(stage: Stage, inputs: object) -> str:

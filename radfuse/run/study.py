@@ -28,7 +28,8 @@ DIAGNOSTICS, FITTED = "diagnostics.json", "harmonizer.skops"
 
 def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str, dict[str, int]]:
     """Say how many results of each stage would be reused and how many computed."""
-    found = {stage: session.plan(stage) for stage in stages if stage != "train"}
+    skipped = set() if session.fuses else {"fuse"}
+    found = {stage: session.plan(stage) for stage in stages if stage not in {"train"} | skipped}
     if "train" in stages:
         train = chosen_fusions(session.config.train, fusion)
         waits = any(counts["redo"] for counts in found.values())
@@ -39,8 +40,7 @@ def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str,
 def run_study(session: Session) -> Judged:
     """Run every stage in order."""
     session.align()
-    if len(session.cohort.modalities) > 1:
-        session.fuse()
+    session.fuse()
     session.extract()
     harmonize_study(session)
     judged = train_study(session, "all", report=False)
@@ -155,9 +155,13 @@ def _examples(session: Session, count: int) -> list[Subject]:
     for subject in session.ids:
         if len(found) == count:
             break
-        record = session.store.read("align", subject)
-        if record is not None and record.done:
-            found.append(subjects.load_fused(session.store, subjects.load_aligned(session.store, subject)))
+        record, fused = session.store.read("align", subject), session.store.read("fuse", subject)
+        if record is None or not record.done:
+            continue
+        example = subjects.load_aligned(session.store, subject)
+        if session.fuses and fused is not None and fused.done:
+            example = subjects.load_fused(session.store, example)
+        found.append(example)
     return found
 
 

@@ -80,10 +80,8 @@ def load_aligned(store: Store, subject: str) -> Subject:
 
 
 def load_fused(store: Store, aligned: Subject) -> Subject:
-    """Add what fuse wrote to an aligned subject; a study that does not fuse gets the subject back."""
+    """Add what fuse wrote to an aligned subject."""
     folder = store.folder("fuse", aligned.id)
-    if not (folder / CONTENTS).is_file():
-        return aligned
     contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
     volumes = {name: read_volume(folder / f"{name}{IMAGE}", name, unit) for name, unit in contents["units"].items()}
     masks = {name: aligned.masks[region] for name, region in contents["regions"].items()}

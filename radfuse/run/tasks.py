@@ -26,6 +26,7 @@ class SubjectTask:
     root : the run folder.
     key : what the result depends on.
     device : where networks run.
+    fused : whether the study fuses, so that extract measures fused volumes too.
     """
 
     stage: Stage
@@ -34,6 +35,7 @@ class SubjectTask:
     root: Path
     key: str
     device: str = "cpu"
+    fused: bool = False
 
 
 def perform(task: SubjectTask) -> Record:
@@ -103,7 +105,9 @@ def _extract(task: SubjectTask, store: Store, folder: Path) -> tuple[list[str], 
     if task.scans:
         subject = subjects.from_files(task.subject, task.scans)
     else:
-        subject = subjects.load_fused(store, subjects.load_aligned(store, task.subject))
+        subject = subjects.load_aligned(store, task.subject)
+    if task.fused:
+        subject = subjects.load_fused(store, subject)
     row = task.stage(subject, task.device)  # type: ignore[operator]
     problems = dict(list(row.problems.items())[:20])
     return subjects.save_row(folder, row), {"columns": len(row.values), "missing": len(row.problems), "why": problems}

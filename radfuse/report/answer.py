@@ -1,0 +1,96 @@
+"""The answer in words: the declared comparison, the best of each level, and what speaks against them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from radfuse.data.study import Study
+from radfuse.report.curves import ordered
+from radfuse.report.section import Block, Section, Table, Words, absent, interval, number
+
+SUSPICIOUS_AUC = 0.9
+
+
+def answer(study: Study) -> Section:
+    """Say what the study found, before anything else."""
+    blocks: list[Block] = [_verdict(study)]
+    contrast = study.contrast or {}
+    if contrast.get("power"):
+        blocks.append(Words(str(contrast["power"])))
+    if study.auc is not None and len(study.auc):
+        blocks += _against(study.auc)
+        blocks.append(_best(study.auc))
+    if len(study.failures):
+        failed = study.failures["subject"].nunique()
+        blocks.append(Words(f"{_count(failed, 'subject')} could not be used in full: see the failures.", "caution"))
+    return Section("answer", "The answer", blocks)
+
+
+def _verdict(study: Study) -> Block:
+    contrast = study.contrast
+    if contrast and contrast.get("verdict"):
+        return Words(str(contrast["verdict"]), "verdict")
+    if study.auc is None or not len(study.auc):
+        return absent("Nothing has been trained yet, so there is no answer.", "Run `radfuse train`.")
+    return absent(
+        "The comparison declared in `train.primary` was not run, so nothing here was put to a test.",
+        "Train both of its arms: `radfuse train`.",
+    )
+
+
+def _against(auc: pd.DataFrame) -> list[Block]:
+    """What a reader should hold against the arms."""
+    found: list[Block] = []
+    models = auc[auc["fusion"] != "baseline"]
+    for name, what in (("baseline-volume", "the tumour's volume alone"), ("baseline-batch", "the scanner alone")):
+        rows = auc[auc["arm"] == name]
+        if rows.empty or models.empty:
+            continue
+        bar = float(rows["auc"].iloc[0])
+        losing = sorted(models.loc[models["auc"] <= bar, "arm"])
+        if losing:
+            who = f"{len(losing)} of {len(models)} arms" if len(losing) < len(models) else f"None of the {len(models)}"
+            verb = "do not beat" if len(losing) < len(models) else "arms beats"
+            names = f": {', '.join(losing)}" if len(losing) < len(models) else ""
+            found.append(Words(f"{who} {verb} {what} (AUC {number(bar)}){names}.", "caution"))
+        else:
+            found.append(Words(f"Every arm has a higher AUC than {what} ({number(bar)})."))
+        if name == "baseline-batch" and float(rows["ci_low"].iloc[0]) > 0.5:
+            text = f"The scanner alone predicts the outcome (AUC {number(bar)}): an AUC may owe something to the batch."
+            found.append(Words(text, "caution"))
+    best = models["auc"].max() if len(models) else 0.0
+    if best > SUSPICIOUS_AUC:
+        found.append(
+            Words(
+                f"The highest AUC is {number(best)}. Above {SUSPICIOUS_AUC} a radiomics model is more often a leak "
+                "than a discovery; look for one before believing it.",
+                "caution",
+            )
+        )
+    return found
+
+
+def _best(auc: pd.DataFrame) -> Table:
+    rows = []
+    for level, arms in ordered(auc).groupby("fusion", sort=False):
+        first = arms.iloc[0]
+        rows.append(
+            (
+                str(level),
+                str(first["arm"]),
+                number(float(first["auc"])),
+                interval(float(first["ci_low"]), float(first["ci_high"])),
+                str(len(arms)),
+                f"{first['events']} of {first['n']}",
+            )
+        )
+    return Table(
+        "The arm with the highest AUC of each fusion level. The best of several arms looks better than it is.",
+        ("fusion", "arm", "AUC", "interval", "arms tried", "events"),
+        rows,
+        ("AUC", "interval", "arms tried", "events"),
+    )
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,141 @@
+"""A methods paragraph, from the settings and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from radfuse.data.study import Study
+from radfuse.report.section import number
+
+Settings = Mapping[str, Any]
+
+
+def methods(study: Study) -> str:
+    """Say what was done; a stage whose settings are not there is left out."""
+    config = study.config
+    lines = [
+        _align(_part(config, "align")),
+        _fuse(_part(config, "fuse")),
+        _extract(_part(config, "extract"), study),
+        _harmonize(_part(config, "harmonize")),
+        *_train(_part(config, "train")),
+        _versions(study),
+    ]
+    return " ".join(line for line in lines if line)
+
+
+def _part(config: Settings, *path: str) -> Settings:
+    for name in path:
+        inner = config.get(name)
+        config = inner if isinstance(inner, Mapping) else {}
+    return config
+
+
+def method_of(value: object) -> str:
+    """The name of a chosen component."""
+    return str(value.get("method", "")) if isinstance(value, Mapping) else str(value or "")
+
+
+def joined(names: Sequence[str]) -> str:
+    """Join names as a sentence does.
+
+    Examples
+    --------
+    >>> joined(["a"]), joined(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def _align(align: Settings) -> str:
+    if not align:
+        return ""
+    spacing = align.get("spacing_mm")
+    size = " × ".join(map(_plain, spacing)) if isinstance(spacing, list | tuple) else _plain(spacing)
+    voxels = "a voxel size chosen from the cohort" if spacing == "auto" else f"voxels of {size} mm"
+    lead = f", led by {align['reference']}" if align.get("reference") else ""
+    text = f"The scans of each subject were resampled once, linearly, onto one grid with {voxels}{lead}."
+    registration = _part(align, "registration")
+    if method_of(registration) == "none":
+        text += " They were placed by their headers, without registration."
+    elif registration:
+        text += f" Registration was {method_of(registration)}"
+        gate = _part(registration, "gate")
+        if "min_gain" in gate:
+            text += (
+                "; a transform replaced the headers' alignment only if mutual information rose by at least "
+                f"{100 * gate['min_gain']:g} %"
+            )
+            if "max_displacement_mm" in gate:
+                text += f" and no corner moved further than {gate['max_displacement_mm']:g} mm"
+        text += "."
+    if align.get("fwhm_mm"):
+        text += " The inputs of fusion, and only they, were blurred to a common point spread."
+    return text
+
+
+def _fuse(fuse: Settings) -> str:
+    names = [method_of(member) for member in fuse.get("methods") or ()]
+    return f"Fused volumes were made by {joined(names)}." if names else ""
+
+
+def _extract(extract: Settings, study: Study) -> str:
+    if not extract or study.table is None:
+        return ""
+    count, modalities = study.table.values.shape[1], study.table.modalities
+    version = study.environment.get("pyradiomics-cuda")
+    packaged = f" (distribution pyradiomics-cuda {version})" if version else ""
+    return f"{count} features were extracted with PyRadiomics{packaged} from {joined(modalities)}."
+
+
+def _harmonize(harmonize: Settings) -> str:
+    harmonizer = _part(harmonize, "harmonizer")
+    name = method_of(harmonizer)
+    if not name:
+        return ""
+    if name == "none":
+        return "Features were not harmonised between batches."
+    protect = [str(each) for each in harmonizer.get("protect") or ()]
+    kept = f", protecting {joined(protect)}" if protect else ""
+    return (
+        f"Batches were harmonised by {name}{kept}, by modality, fitted on the training rows of each fold; the outcome "
+        "was never a covariate."
+    )
+
+
+def _train(train: Settings) -> list[str]:
+    if not train:
+        return []
+    found = []
+    classifiers = [method_of(member) for member in train.get("classifiers") or ()]
+    levels = [method_of(member) for member in train.get("fusions") or ()]
+    if classifiers and levels:
+        found.append(f"Models were {joined(classifiers)}, with {joined(levels)} fusion beside each modality alone.")
+    steps = [method_of(train.get(step)) for step in ("imputation", "selection")]
+    if all(steps):
+        found.append(f"Imputation ({steps[0]}) and selection ({steps[1]}) were fitted on training rows only.")
+    splits = _part(train, "splits")
+    if "folds" in splits and "repeats" in splits:
+        seed = f" (seed {splits['seed']})" if "seed" in splits else ""
+        found.append(
+            f"All arms shared one set of stratified splits by subject, {splits['folds']} folds repeated "
+            f"{splits['repeats']} times{seed}."
+        )
+    text = "The AUC compares pairs within a fold only, averaged over folds and repeats"
+    if "bootstrap" in train and "confidence" in train:
+        text += f"; {100 * train['confidence']:g} % intervals come from {train['bootstrap']} resamples of the patients"
+    found.append(text + ".")
+    primary = _part(train, "primary")
+    if primary.get("fusion") and primary.get("against"):
+        found.append(f"The comparison declared beforehand was {primary['fusion']} fusion against {primary['against']}.")
+    return found
+
+
+def _versions(study: Study) -> str:
+    names = [n for n in ("radfuse", "python", "SimpleITK", "scikit-learn", "torch") if n in study.environment]
+    return f"Software: {', '.join(f'{name} {study.environment[name]}' for name in names)}." if names else ""
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else number(value)

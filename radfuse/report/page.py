@@ -1,0 +1,69 @@
+"""Put the page together: sections in order, one template, one style sheet, nothing loaded."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+
+from radfuse.data.study import Study
+from radfuse.report.alignment import alignment
+from radfuse.report.answer import answer
+from radfuse.report.arms import arms, failures
+from radfuse.report.batches import batches
+from radfuse.report.cohort import cohort
+from radfuse.report.curves import curves
+from radfuse.report.features import features
+from radfuse.report.fused import fused
+from radfuse.report.provenance import provenance
+from radfuse.report.section import Block, Fold, Picture, Section
+
+
+def compose(study: Study, title: str, examples: int, resamples: int, seed: int) -> tuple[str, dict[str, bytes]]:
+    """Give the page, and the charts that are also kept beside it."""
+    sections = [
+        answer(study),
+        cohort(study),
+        alignment(study, examples),
+        fused(study, examples),
+        features(study),
+        batches(study),
+        curves(study, resamples, seed),
+        arms(study),
+        failures(study),
+        provenance(study),
+    ]
+    kept = {picture.name: picture.content for picture in _pictures(sections) if picture.kept}
+    return _html(title, study, sections), kept
+
+
+def _html(title: str, study: Study, sections: Sequence[Section]) -> str:
+    import jinja2
+    from markupsafe import Markup
+
+    folder = files("radfuse.report")
+    style = (folder / "page.css").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    version = study.environment.get("radfuse", "")
+    # The style sheet is ours; everything else on the page is escaped.
+    return template.render(title=title, sections=sections, style=Markup(style), allowed=allowed, version=version)
+
+
+def _pictures(sections: Sequence[Section]) -> list[Picture]:
+    found: list[Picture] = []
+
+    def collect(blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            if isinstance(block, Picture):
+                found.append(block)
+            elif isinstance(block, Fold):
+                collect(block.blocks)
+
+    for section in sections:
+        collect(section.blocks)
+    return found

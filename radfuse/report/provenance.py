@@ -1,0 +1,34 @@
+"""Where the numbers come from: settings, versions, times."""
+
+from __future__ import annotations
+
+import yaml
+
+from radfuse.data.study import Study
+from radfuse.report.checklist import checklist
+from radfuse.report.methods import methods
+from radfuse.report.section import Block, Fold, Section, Table, Words, absent, number
+
+
+def provenance(study: Study) -> Section:
+    """Give everything that is needed to say how this was done, and to do it again."""
+    blocks: list[Block] = []
+    text = methods(study)
+    if text:
+        blocks += [Words("A methods paragraph that states only what the settings of this run state:"), Words(text)]
+    else:
+        blocks.append(absent("The study has no settings to describe.", "Run it from a config."))
+    blocks.append(checklist(study))
+    if study.config:
+        dumped = yaml.safe_dump(dict(study.config), sort_keys=False, allow_unicode=True, width=110)
+        blocks.append(Fold("The resolved config (YAML)", dumped))
+    if study.environment:
+        rows = [(str(name), str(value)) for name, value in study.environment.items()]
+        blocks.append(Fold("Versions and machine", blocks=[Table("Environment of this run", ("what", "value"), rows)]))
+    else:
+        blocks.append(absent("The environment was not recorded.", "Run the study with `radfuse run`."))
+    if study.seconds:
+        seconds = [(str(stage), number(value, 1)) for stage, value in study.seconds.items()]
+        columns = ("stage", "wall time (s)")
+        blocks.append(Table("Time by stage, of the last call; reused results take none", columns, seconds, columns[1:]))
+    return Section("provenance", "Provenance", blocks)
