@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radfuse.cli.finish import finish, print_auc, print_plan
+from radfuse.cli.finish import finish, print_auc, print_plan, tell_failures
 from radfuse.cli.options import StudyOptions, study_command
 
 
@@ -27,7 +27,8 @@ def train(
         columns = {"outcome": outcome, "batch": batch, "protect": protect}
         target = options.study or Path("radfuse-run")
         judged = train_table(features, subjects, columns, fusion, options.overrides, target, listener_for(options))
-        return print_auc(judged, options)
+        print_auc(judged, options)
+        return tell_failures(judged.failed)
     from radfuse.run.study import plan_study, train_study
 
     with options.open() as session:

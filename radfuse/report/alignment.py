@@ -1,4 +1,4 @@
-"""Do the scans of a subject lie on each other?"""
+"""Whether the scans of a subject lie on each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from radfuse.data.names import is_fused
 from radfuse.data.study import Study
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask, Volume
-from radfuse.report.section import Block, Fold, Picture, Section, Table, Words, absent, number, percent, split_long
+from radfuse.report.section import (
+    DASH,
+    Block,
+    Fold,
+    Picture,
+    Section,
+    Table,
+    Words,
+    absent,
+    number,
+    percent,
+    split_long,
+)
 from radfuse.report.slices import checkerboard, cut, panels, region_of, show
 
 SHOWN = 10
@@ -68,7 +80,7 @@ def _rows(subject: str, found: Mapping[str, Any]) -> list[tuple[tuple[float, ...
     change = max((abs(_float(each, "relative")) for each in changes.values()), default=0.0)
     signed = next((each.get("relative") for each in changes.values()), None)
     warnings = [str(text) for text in found.get("warnings") or ()]
-    rows = []
+    rows: list[tuple[tuple[float, ...], tuple[str, ...]]] = []
     for scan, each in (found.get("registration") or {"": {}}).items():
         each = each or {}
         reason = str(each.get("reason") or "")
@@ -78,7 +90,7 @@ def _rows(subject: str, found: Mapping[str, Any]) -> list[tuple[tuple[float, ...
                 (-len(warnings), -change, -_float(each, "displacement_mm")),
                 (
                     subject,
-                    str(scan) or "–",
+                    str(scan) or DASH,
                     _decision(each, scan),
                     number(each.get("similarity_before"), 3),
                     number(each.get("similarity_after"), 3),
@@ -128,7 +140,7 @@ def _overlay(subject: Subject) -> Picture | None:
     return Picture(
         f"alignment-{subject.id}.png",
         panels(count, where, draw, 5 if count == 5 else 4),
-        f"Slice {where.index} of {subject.id}: {lead} beside and interleaved with {', '.join(others)}, region outlined.",
+        f"Slice {where.index} of {subject.id}: {lead} beside and interleaved with {', '.join(others)}; region outlined",
         f"{subject.id}, slice {where.index}, where the region is largest.",
         kept=False,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from radfuse.data.study import Study
 from radfuse.report.drawing import GREY, MARKERS, SERIES, svg
-from radfuse.report.section import Block, Picture, Section, Table, Words, absent, number, percent
+from radfuse.report.section import DASH, Block, Picture, Section, Table, Words, absent, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def _rows(modality: str, found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for key, label in (("kruskal", "features whose location differs"), ("levene", "features whose spread differs")):
         pair = found.get(key) or {}
-        rows.append((modality, label, percent(pair.get("before")), percent(pair.get("after")), "–"))
+        rows.append((modality, label, percent(pair.get("before")), percent(pair.get("after")), DASH))
     explained = found.get("variance_explained") or {}
     for key, label in (("batch", "variance explained by batch"), ("covariates", "variance explained by covariates")):
         pair = explained.get(key)
@@ -60,11 +60,11 @@ def _rows(modality: str, found: Mapping[str, Any]) -> list[tuple[str, ...]]:
             moments = [number(pair.get(moment)) for moment in ("before", "after", "chance")]
             rows.append((modality, label, *moments))
     if found.get("batch_accuracy_note"):
-        rows.append((modality, f"batch not told: {found['batch_accuracy_note']}", "–", "–", "–"))
+        rows.append((modality, f"batch not told: {found['batch_accuracy_note']}", DASH, DASH, DASH))
     linked = found.get("batch_outcome") or {}
     if linked.get("cramers_v") is not None:
         strength = f"{number(linked['cramers_v'])} (p = {number(linked.get('p'), 3)})"
-        rows.append((modality, "batch with outcome, Cramér's V", strength, "–", "0"))
+        rows.append((modality, "batch with outcome, Cramér's V", strength, DASH, "0"))
     return rows
 
 
@@ -100,10 +100,10 @@ def _cloud(axes: Axes, pca: Mapping[str, Any], moment: str) -> None:
     axes.axhline(0, color=GREY, linewidth=0.4)
     axes.axvline(0, color=GREY, linewidth=0.4)
     for place, label in enumerate(sorted(set(labels.tolist()))):
-        own = points[labels == label]
+        x, y = points[labels == label].T
         colour, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
-        axes.scatter(*own.T, s=14, color=colour, marker=marker, alpha=0.85, linewidth=0, label=f"{label} ({len(own)})")
-        axes.scatter(*own.mean(axis=0), s=150, color=colour, marker=marker, alpha=0.3, linewidth=0)
+        axes.scatter(x, y, s=14, color=colour, marker=marker, alpha=0.85, linewidth=0, label=f"{label} ({len(x)})")
+        axes.scatter(x.mean(), y.mean(), s=150, color=colour, marker=marker, alpha=0.3, linewidth=0)
     axes.set(xticks=[], yticks=[])
 
 

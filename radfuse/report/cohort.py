@@ -6,7 +6,7 @@ import pandas as pd
 
 from radfuse.data.study import Study
 from radfuse.data.table import BATCH, GROUP, OUTCOME
-from radfuse.report.section import Block, Section, Table, absent, number
+from radfuse.report.section import DASH, Block, Section, Table, absent, number
 
 MAX_LEVELS = 8
 GOOD = "Nearly all subjects complete; ten events or more per feature the model ends up with; batches of ten or more."
@@ -56,7 +56,7 @@ def _counts(study: Study) -> Table:
 def _events(outcome: pd.Series) -> str:
     known = outcome.dropna()
     if known.empty:
-        return "–"
+        return DASH
     share = f"{int((known == 1).sum())} ({100 * (known == 1).mean():.0f} %)"
     unknown = len(outcome) - len(known)
     return share + (f", {unknown} unknown" if unknown else "")
@@ -93,6 +93,6 @@ def _described(part: pd.Series, whole: pd.Series) -> list[tuple[str, str]]:
         return [("", f"{number(middle, 1)} [{number(low, 1)}, {number(high, 1)}]")]
     levels = sorted(whole.dropna().astype(str).unique())
     if len(levels) > MAX_LEVELS:
-        return [(f"({len(levels)} different values)", "–")]
+        return [(f"({len(levels)} different values)", DASH)]
     counts = part.dropna().astype(str).value_counts()
     return [(f"= {level}", str(int(counts.get(level, 0)))) for level in levels]

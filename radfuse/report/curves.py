@@ -25,6 +25,8 @@ BAD = (
     "upper left corner in a small cohort (look for a leak before believing it)."
 )
 
+DRAWN = ("fusion", "auc", "ci_low", "ci_high")
+
 
 def curves(study: Study, resamples: int, seed: int) -> Section:
     """Draw what the predictions and the table of arms hold."""
@@ -94,18 +96,19 @@ def _forest(auc: pd.DataFrame) -> Picture:
         axes.axvline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
         if len(volume):
             axes.axvline(float(volume.iloc[0]), color=INK, linewidth=0.8, linestyle=":")
-        for place, row in enumerate(table.itertuples()):
-            colour = FUSION.get(str(row.fusion), INK)
-            axes.plot([row.ci_low, row.ci_high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
-            axes.plot([row.auc], [place], "o", color=colour, markersize=6)
-            label = f"{number(row.auc)}  ({interval(row.ci_low, row.ci_high)})"
+        for place, (fusion, *numbers) in enumerate(zip(*(table[c] for c in DRAWN), strict=True)):
+            colour = FUSION.get(str(fusion), INK)
+            middle, low, high = map(float, numbers)
+            axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+            axes.plot([middle], [place], "o", color=colour, markersize=6)
+            label = f"{number(middle)}  ({interval(low, high)})"
             axes.text(1.01, place, label, va="center", fontsize=8, transform=axes.get_yaxis_transform())
-        axes.set_yticks(range(len(table)), [f"{row.arm}" for row in table.itertuples()])
+        axes.set_yticks(range(len(table)), list(table["arm"].astype(str)))
         for tick, fusion in zip(axes.get_yticklabels(), table["fusion"], strict=True):
             tick.set_color(FUSION.get(str(fusion), INK) if fusion != "image" else "#1F7FB5")
         axes.set(ylim=(len(table) - 0.4, -0.6), xlabel="AUC of pairs within a fold, with its interval")
-        low = float(np.nanmin([0.4, *table["ci_low"]]))
-        axes.set_xlim(max(0.0, low - 0.03), 1.01)
+        least = float(np.nanmin([0.4, *table["ci_low"]]))
+        axes.set_xlim(max(0.0, least - 0.03), 1.01)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
 

@@ -26,7 +26,7 @@ FUSION = {
     "baseline": GREY,
 }
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.hashsalt": "radfuse",
     "svg.fonttype": "path",
     "text.parse_math": False,  # a subject or scanner called $x$ is a name, not a formula

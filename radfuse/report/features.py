@@ -12,7 +12,7 @@ from radfuse.data.names import FeatureName
 from radfuse.data.study import Study
 from radfuse.data.table import OUTCOME, FeatureTable
 from radfuse.report.drawing import INK, png
-from radfuse.report.section import Block, Picture, Section, Table, absent, number, percent, split_long
+from radfuse.report.section import DASH, Block, Picture, Section, Table, absent, number, percent, split_long
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,11 +58,11 @@ def _counts(table: FeatureTable) -> Table:
             )
         )
     columns = (
-        "modality", "features", "image types", "missing values", "constant", f"near copies (|ρ| > {NEAR_COPY})",
+        "modality", "features", "image types", "missing values", "constant", f"near copies (|rho| > {NEAR_COPY})",
         "components for 90 %",
     )  # fmt: skip
     caption = (
-        "Features by modality. A near copy has Spearman's |ρ| above the bound with an earlier feature of its modality; "
+        "Features by modality. A near copy has Spearman's |rho| above the bound with an earlier feature of its modality; "
         "components are the principal ones that hold 90 % of the variance."
     )
     return Table(caption, columns, rows, columns[1:])
@@ -70,7 +70,7 @@ def _counts(table: FeatureTable) -> Table:
 
 def _classes(table: FeatureTable) -> list[Block]:
     names = [FeatureName.parse(column) for column in table.values.columns]
-    frame = pd.DataFrame([(n.modality, n.image_type or "–", n.feature_class or "–") for n in names])
+    frame = pd.DataFrame([(n.modality, n.image_type or DASH, n.feature_class or DASH) for n in names])
     counts = frame.groupby([0, 1, 2], sort=False).size().unstack(2, fill_value=0)
     columns = ("modality", "image type", *map(str, counts.columns))
     rows = [(*map(str, key), *map(str, row)) for key, row in zip(counts.index, counts.to_numpy(), strict=True)]

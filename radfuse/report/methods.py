@@ -52,7 +52,7 @@ def _align(align: Settings) -> str:
     if not align:
         return ""
     spacing = align.get("spacing_mm")
-    size = " × ".join(map(_plain, spacing)) if isinstance(spacing, list | tuple) else _plain(spacing)
+    size = " by ".join(map(_plain, spacing)) if isinstance(spacing, list | tuple) else _plain(spacing)
     voxels = "a voxel size chosen from the cohort" if spacing == "auto" else f"voxels of {size} mm"
     lead = f", led by {align['reference']}" if align.get("reference") else ""
     text = f"The scans of each subject were resampled once, linearly, onto one grid with {voxels}{lead}."

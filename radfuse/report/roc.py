@@ -15,7 +15,7 @@ import pandas as pd
 
 from radfuse.data.predictions import Predictions
 from radfuse.report.drawing import BLUE, FUSION, GREY, svg
-from radfuse.report.section import number
+from radfuse.report.section import MINUS, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,8 +68,8 @@ def band(rows: pd.DataFrame, resamples: int, seed: int) -> tuple[Array, Array]:
     position = has_event.index.get_indexer(pd.Index(rows[unit]))
     outcome, score = rows["outcome"].to_numpy(float), rows["score"].to_numpy(float)
     by_repeat: dict[object, list[npt.NDArray[np.intp]]] = {}
-    for (repeat, _), index in sorted(rows.groupby(["repeat", "fold"]).indices.items()):
-        by_repeat.setdefault(repeat, []).append(np.asarray(index))
+    for index in rows.groupby(["repeat", "fold"], sort=True).indices.values():
+        by_repeat.setdefault(rows["repeat"].iloc[index[0]], []).append(np.asarray(index))
     repeats = [_mean([_heights(outcome[i], score[i], weights[:, position[i]]) for i in f]) for f in by_repeat.values()]
     height = _mean(repeats)
     known = height[~np.isnan(height[:, 0])]
@@ -108,7 +108,7 @@ def frame(axes: Axes, title: str) -> None:
     """Prepare a panel: the diagonal is what guessing gives."""
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=title)
-    axes.set_xlabel("false positive rate (1 − specificity)")
+    axes.set_xlabel(f"false positive rate (1 {MINUS} specificity)")
     axes.set_ylabel("true positive rate (sensitivity)")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
@@ -150,4 +150,4 @@ def _mean(values: list[Array]) -> Array:
     stacked = np.array(values)
     known = ~np.isnan(stacked)
     total, count = np.where(known, stacked, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
 
 @dataclass(frozen=True)
 class Words:
@@ -105,15 +108,15 @@ def number(value: object, digits: int = 2, unit: str = "") -> str:
 
     Examples
     --------
-    >>> number(0.123), number(None), number(float("nan")), number(-0.001)
-    ('0.12', '–', '–', '0.00')
+    >>> number(0.123), number(None) == DASH, number(float("nan")) == DASH, number(-0.001)
+    ('0.12', True, True, '0.00')
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return "–"
+        return DASH
     text = f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.removeprefix("-")
-    return text.replace("-", "−") + unit
+    return text.replace("-", MINUS) + unit
 
 
 def percent(value: object, digits: int = 0) -> str:
@@ -121,10 +124,10 @@ def percent(value: object, digits: int = 0) -> str:
 
     Examples
     --------
-    >>> percent(0.256), percent(-0.02), percent(None)
-    ('26 %', '−2 %', '–')
+    >>> percent(0.256), percent(-0.02) == MINUS + "2 %", percent(None) == DASH
+    ('26 %', True, True)
     """
-    return number(100 * value, digits, " %") if isinstance(value, int | float) else "–"
+    return number(100 * value, digits, " %") if isinstance(value, int | float) else DASH
 
 
 def interval(low: object, high: object, digits: int = 2) -> str:

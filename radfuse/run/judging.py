@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from radfuse.data.cohort import Problem
 from radfuse.data.predictions import Predictions
 from radfuse.data.table import FeatureTable
-from radfuse.errors import ConfigError, StageError
+from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.stage import Harmonize
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.logs import RunLog
@@ -36,12 +36,16 @@ class Judged:
     auc : one row per arm.
     contrast : the primary comparison, or None when one of its arms was not run.
     predictions : out-of-fold scores.
+    failed : the arms that could not be trained, and why.
+    trained : how many arms were trained now; the others still stood.
     places : what to open, by name.
     """
 
     auc: pd.DataFrame
     contrast: Mapping[str, Any] | None
     predictions: Predictions
+    failed: tuple[Problem, ...] = ()
+    trained: int = 0
     places: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -75,38 +79,50 @@ def judge(
     listener: Listener,
     log: RunLog,
     *,
+    fusion: str = "all",
     redo: bool = False,
 ) -> Judged:
-    """Run every arm that does not stand yet, and score all arms on the same splits."""
-    began = time.perf_counter()
+    """Run the arms that do not stand yet, and score every arm of the study that stands on the same splits.
+
+    Parameters
+    ----------
+    fusion : the fusion level to train beside the single, image and baseline arms, or ``all``.
+    """
+    chosen = chosen_fusions(train, fusion)
     write(store.root / "splits.csv", lambda path: train.splits(table).to_csv(path, index=False))
     write(store.root / "train" / "table.parquet", lambda path: table.values.to_parquet(path))
     write(store.root / "train" / "subjects.csv", lambda path: table.subjects.to_csv(path))
-    arms = train.arms(table)
-    tasks, standing = [], 0
+    arms = chosen.arms(table)
+    tasks = []
     for arm in arms:
         key = _key(store, arm, train, harmonize)
         record = None if redo else store.current("train", arm.name, key)
-        if record is not None and (record.done or not record.trace):
-            standing += 1
-        else:
+        if record is None or record.trace:
             tasks.append(ArmTask(arm, train, harmonize, store.root, key))
-    listener.began("train", len(arms), standing)
+    listener.began("train", len(arms), len(arms) - len(tasks))
     log.wrote("began", stage="train", redo=[task.arm.name for task in tasks])
     for task, record in executor.map(perform_arm, tasks, _lost):
         log.wrote(record.status, stage="train", arm=task.arm.name, seconds=record.seconds, what=record.what)
         listener.advanced("train", record)
-    seconds = round(time.perf_counter() - began, 2)
-    log.wrote("ended", stage="train", seconds=seconds)
-    listener.ended("train", seconds)
-    return score(store, table, train, harmonize)
+    return replace(score(store, table, train, harmonize), trained=len(tasks))
+
+
+def chosen_fusions(train: Train, fusion: str) -> Train:
+    """Keep the fusion level asked for; ``all`` keeps the config's."""
+    if fusion == "all":
+        return train
+    kept = tuple(member for member in train.fusions if member.method == fusion)
+    if not kept:
+        known = ", ".join([member.method for member in train.fusions] + ["all"])
+        raise ConfigError(f"--fusion {fusion}: not among the study's fusion levels", hint=f"Known: {known}.")
+    return train.model_copy(update={"fusions": kept})
 
 
 def plan_arms(
-    store: Store, table: FeatureTable, train: Train, harmonize: Harmonize, *, stale: bool = False
+    store: Store, table: FeatureTable, train: Train, harmonize: Harmonize, fusion: str, *, stale: bool = False
 ) -> dict[str, int]:
     """How many arms still stand and how many would be trained; all of them where the table is about to change."""
-    arms = train.arms(table)
+    arms = chosen_fusions(train, fusion).arms(table)
     standing = 0
     if not stale and (store.root / "splits.csv").is_file():
         standing = sum(store.current("train", a.name, _key(store, a, train, harmonize)) is not None for a in arms)
@@ -115,7 +131,8 @@ def plan_arms(
 
 def score(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize) -> Judged:
     """Score every arm of this run that stands, whichever command trained it."""
-    frames, failed = [], []
+    frames: list[pd.DataFrame] = []
+    failed: list[Problem] = []
     for arm in train.arms(table):
         record = store.read("train", arm.name)
         if record is None or record.key != _key(store, arm, train, harmonize):
@@ -123,16 +140,17 @@ def score(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize)
         if record.done:
             frames.append(pd.read_parquet(store.folder("train", arm.name) / PREDICTIONS))
         else:
-            failed.append(f"{arm.name}: {record.what}")
+            failed.append(Problem(arm.name, f"train: {record.what}", record.hint, fatal=False))
     if not frames:
-        raise StageError("no arm was trained" + (": " + "; ".join(failed) if failed else ""))
+        reasons = "; ".join(f"{problem.subject}: {problem.what}" for problem in failed)
+        raise DataError(f"no arm could be trained: {reasons}" if failed else "no arm was trained")
     predictions = Predictions(pd.concat(frames, ignore_index=True))
     auc, contrast = train.score(predictions), train.contrast(predictions)
     write(store.root / "report" / "auc.csv", lambda path: auc.to_csv(path, index=False))
     write(store.root / "report" / "predictions.parquet", lambda path: predictions.rows.to_parquet(path, index=False))
     text = json.dumps(contrast, indent=1, sort_keys=True) + "\n"
     write_text(store.root / "report" / "contrast.json", text)
-    return Judged(auc, contrast, predictions)
+    return Judged(auc, contrast, predictions, tuple(failed))
 
 
 def perform_arm(task: ArmTask) -> Record:

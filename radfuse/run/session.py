@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +27,7 @@ from radfuse.run.progress import Listener, Silent
 from radfuse.run.store import Record, Store, digest, file_digest, libraries, write, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
 
+TIMINGS = "timings.json"
 DECIDING = {
     "align": ("SimpleITK", "numpy"),
     "fuse": ("torch", "PyWavelets", "numpy"),
@@ -79,6 +82,7 @@ class Session:
         self.only = _known(only, self.cohort)
         self.executor = LocalExecutor(config.execution.jobs)
         self.seconds: dict[str, float] = {}
+        self.failed_arms: tuple[Problem, ...] = ()
         self._lock = FileLock(self.store.root / ".lock", timeout=0)
         self._align_keys: dict[str, str] = {}
 
@@ -93,6 +97,8 @@ class Session:
         except OSError as error:
             raise ConfigError(f"cannot write into {self.store.root}: {error.strerror}") from error
         self.log = RunLog(self.store.root / "log.jsonl")
+        with suppress(OSError, ValueError):
+            self.seconds = json.loads((self.store.root / TIMINGS).read_text(encoding="utf-8"))
         write_text(self.store.root / "run.yaml", self.config.to_yaml())
         write_text(self.store.root / "environment.json", describe_environment())
         return self
@@ -184,15 +190,11 @@ class Session:
                 record = self.store.read(stage.name, subject)
                 if record is not None and not record.done and record.key == self._safe_key(key, subject):
                     found.append(Problem(subject, f"{stage.name}: {record.what}", record.hint, fatal=False))
-        return found
+        return [*found, *self.failed_arms]
 
     def write_failures(self) -> Path:
         """Write report/failures.csv: subject, stage, what, hint."""
-        rows = []
-        for problem in self.failures():
-            stage, _, what = problem.what.partition(": ")
-            rows.append({"subject": problem.subject, "stage": stage, "what": what, "hint": problem.hint})
-        table = pd.DataFrame(rows, columns=["subject", "stage", "what", "hint"])
+        table = failure_table(self.failures())
         path = self.store.root / "report" / "failures.csv"
         write(path, lambda temporary: table.to_csv(temporary, index=False))
         return path
@@ -205,11 +207,15 @@ class Session:
             found[stage.name] = {subject: dict(r.findings) for subject, r in records.items() if r is not None}
         return found
 
-    def timed(self, stage: str, began: float) -> None:
-        """Note how long a stage took."""
-        self.seconds[stage] = round(time.perf_counter() - began, 2)
-        self.log.wrote("ended", stage=stage, seconds=self.seconds[stage])
-        self.listener.ended(stage, self.seconds[stage])
+    def timed(self, stage: str, began: float, *, worked: bool = True) -> float:
+        """Note how long a stage took; one that only reused results keeps the time of its work."""
+        seconds = round(time.perf_counter() - began, 2)
+        if worked or stage not in self.seconds:
+            self.seconds[stage] = seconds
+            write_text(self.store.root / TIMINGS, json.dumps(self.seconds, indent=1) + "\n")
+        self.log.wrote("ended", stage=stage, seconds=seconds)
+        self.listener.ended(stage, seconds)
+        return seconds
 
     def _map(self, stage: Stage, key: Callable[[str], str]) -> list[Record]:
         began = time.perf_counter()
@@ -232,7 +238,7 @@ class Session:
                 record.status, stage=stage.name, subject=task.subject, seconds=record.seconds, what=record.what
             )
             self.listener.advanced(stage.name, record)
-        self.timed(stage.name, began)
+        self.timed(stage.name, began, worked=bool(tasks))
         self.write_failures()
         return [records[subject] for subject in self.ids if subject in records]
 
@@ -304,6 +310,12 @@ class Session:
         if asked == "cuda":
             raise ConfigError("device cuda was asked for, but torch finds no CUDA device", hint="Use --device auto.")
         return "cpu"
+
+
+def failure_table(problems: Sequence[Problem]) -> pd.DataFrame:
+    """The columns subject, stage, what, hint; a problem's text starts with its stage."""
+    rows = [(p.subject, *p.what.split(": ", 1), p.hint) for p in problems]
+    return pd.DataFrame(rows, columns=["subject", "stage", "what", "hint"])
 
 
 def _known(only: Sequence[str], cohort: Cohort) -> list[str]:

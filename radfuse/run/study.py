@@ -13,15 +13,13 @@ from radfuse.data.predictions import Predictions
 from radfuse.data.study import Study
 from radfuse.data.subject import Subject
 from radfuse.data.table import FeatureTable
-from radfuse.errors import ConfigError
 from radfuse.run import subjects
 from radfuse.run.environment import environment
 from radfuse.run.judging import PREDICTIONS, Judged, judge, plan_arms
 from radfuse.run.models import save_model
-from radfuse.run.session import Session
+from radfuse.run.session import Session, failure_table
 from radfuse.run.store import Record, digest, digests, file_digest, libraries, write, write_bytes, write_text
 from radfuse.run.tracking import Trained, track
-from radfuse.train.stage import Train
 
 DIAGNOSTICS, FITTED = "diagnostics.json", "harmonizer.skops"
 
@@ -31,9 +29,10 @@ def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str,
     skipped = set() if session.fuses else {"fuse"}
     found = {stage: session.plan(stage) for stage in stages if stage not in {"train"} | skipped}
     if "train" in stages:
-        train = chosen_fusions(session.config.train, fusion)
         waits = any(counts["redo"] for counts in found.values())
-        found["train"] = plan_arms(session.store, session.table(), train, session.config.harmonize, stale=waits)
+        found["train"] = plan_arms(
+            session.store, session.table(), session.config.train, session.config.harmonize, fusion, stale=waits
+        )
     return found
 
 
@@ -63,16 +62,18 @@ def harmonize_study(session: Session) -> str:
 def train_study(session: Session, fusion: str, *, report: bool = True) -> Judged:
     """Train the arms of the fusion levels asked for, score them, and track them in MLflow."""
     began = time.perf_counter()
-    stage = chosen_fusions(session.config.train, fusion)
-    table = session.table()
-    config = session.config
+    config, table = session.config, session.table()
     judged = judge(
-        session.store, table, stage, config.harmonize, session.executor, session.listener, session.log,
-        redo=session.redo.everything,
+        session.store, table, config.train, config.harmonize, session.executor, session.listener, session.log,
+        fusion=fusion, redo=session.redo.everything,
     )  # fmt: skip
-    session.seconds["train"] = round(time.perf_counter() - began, 2)
+    session.timed("train", began, worked=judged.trained > 0)
+    session.failed_arms = judged.failed
+    session.write_failures()
     hashes = _hashes(session)
-    where = track(Trained(session.store, session.study, config.name, config.tracking, table, stage, judged, hashes))
+    where = track(
+        Trained(session.store, session.study, config.name, config.tracking, table, config.train, judged, hashes)
+    )
     judged = replace(judged, places={"MLflow": where})
     return replace(judged, places={**_places(session, report_study(session)), **judged.places}) if report else judged
 
@@ -97,10 +98,7 @@ def collect(session: Session) -> Study:
     arms = store.root / "report" / PREDICTIONS
     contrast = store.root / "report" / "contrast.json"
     diagnostics = store.folder("harmonize") / DIAGNOSTICS
-    problems = session.failures()
-    failures = pd.DataFrame(
-        [(p.subject, *p.what.split(": ", 1), p.hint) for p in problems], columns=["subject", "stage", "what", "hint"]
-    )
+    failures = failure_table(session.failures())
     failed = set(failures["subject"])
     roster = session.cohort.subjects.assign(
         status=["failed" if subject in failed else "complete" for subject in session.cohort.ids]
@@ -122,17 +120,6 @@ def collect(session: Session) -> Study:
     )
 
 
-def chosen_fusions(stage: Train, fusion: str) -> Train:
-    """Keep the fusion level asked for; ``all`` keeps the config's."""
-    if fusion == "all":
-        return stage
-    kept = tuple(member for member in stage.fusions if member.method == fusion)
-    if not kept:
-        known = ", ".join([member.method for member in stage.fusions] + ["all"])
-        raise ConfigError(f"--fusion {fusion}: not among the study's fusion levels", hint=f"Known: {known}.")
-    return stage.model_copy(update={"fusions": kept})
-
-
 def _harmonize(session: Session, table: FeatureTable, key: str) -> Record:
     began = time.perf_counter()
     store = session.store
@@ -144,8 +131,7 @@ def _harmonize(session: Session, table: FeatureTable, key: str) -> Record:
     write(folder / FITTED, lambda path: save_model(found.transformer, path))
     verdicts = {modality: each.get("verdict", "") for modality, each in found.diagnostics.items()}
     files = digests(folder, ["features.parquet", "features.csv", DIAGNOSTICS, FITTED])
-    session.timed("harmonize", began)
-    seconds = session.seconds["harmonize"]
+    seconds = session.timed("harmonize", began)
     return store.close(Record("harmonize", "", key, "done", seconds, files, {"verdicts": verdicts}))
 
 

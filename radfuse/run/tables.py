@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,8 @@ from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.judging import Judged, judge
 from radfuse.run.logs import RunLog
 from radfuse.run.progress import Listener
-from radfuse.run.session import DECIDING
+from radfuse.run.session import DECIDING, failure_table
 from radfuse.run.store import Store, digest, file_digest, libraries, write, write_bytes, write_text
-from radfuse.run.study import chosen_fusions
 from radfuse.run.tasks import SubjectTask, lost, perform
 from radfuse.run.tracking import Trained, track
 from radfuse.train.stage import Train
@@ -128,7 +128,7 @@ def train_table(
         raise ConfigError(f"--protect names {columns['outcome']!r}, which is the outcome: ComBat must never see it")
     harmonize = _harmonize(covariates, overrides)
     settings, execution = _stage_settings(overrides, "train")
-    train = chosen_fusions(_validated(Train, settings), fusion)
+    train = _validated(Train, settings)
     batches = {"*": columns["batch"]} if columns["batch"] else {}
     wanted = (*covariates, *train.baselines.clinical)
     roles = Columns(outcome=columns["outcome"], batches=batches, covariates=tuple(dict.fromkeys(wanted)))
@@ -136,7 +136,10 @@ def train_table(
     store = Store(output)
     output.mkdir(parents=True, exist_ok=True)
     with LocalExecutor(execution.jobs) as executor:
-        judged = judge(store, table, train, harmonize, executor, listener, RunLog(output / "log.jsonl"))
+        began = time.perf_counter()
+        log = RunLog(output / "log.jsonl")
+        judged = judge(store, table, train, harmonize, executor, listener, log, fusion=fusion)
+        listener.ended("train", time.perf_counter() - began)
     tracking = Config.model_fields["tracking"].default
     hashes = {"features": file_digest(features)}
     name = output.resolve().name
@@ -146,7 +149,7 @@ def train_table(
             name=name,
             config={"train": train.model_dump(mode="json"), "harmonize": harmonize.model_dump(mode="json")},
             roster=table.subjects.assign(status="complete"),
-            failures=pd.DataFrame(columns=["subject", "stage", "what", "hint"]),
+            failures=failure_table(judged.failed),
             table=table,
             predictions=judged.predictions,
             auc=judged.auc,
