@@ -126,7 +126,7 @@ def _record_model(path: Path, table: FeatureTable) -> None:
     from mlflow.models import infer_signature
 
     model = load_model(path)
-    rows = table.rows().head(3)
+    rows = table.rows().head(3)[list(model.named_steps["columns"].columns)]  # what the arm looks at, and no more
     whole = rows.select_dtypes("integer").columns
     rows = rows.astype(dict.fromkeys(whole, float))  # an integer column could not be missing in a new patient
     signature = infer_signature(rows, model.predict_proba(rows))
