@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from radfuse.data.names import is_fused
@@ -10,7 +11,6 @@ from radfuse.data.study import Study
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask, Volume
 from radfuse.report.section import (
-    DASH,
     Block,
     Fold,
     Picture,
@@ -24,7 +24,8 @@ from radfuse.report.section import (
 )
 from radfuse.report.slices import checkerboard, cut, panels, region_of, show
 
-SHOWN = 10
+SHOWN = 8
+OPEN = 2
 GOOD = (
     "Edges of skin, bone and fascia run on from tile to tile, and the contour follows the lesion in every scan. "
     "Headers kept is a good result where the scans come from one examination."
@@ -34,86 +35,105 @@ BAD = (
     "percent, or a scan moved by centimetres that should not have moved."
 )
 COLUMNS = (
-    "subject", "scan", "decision", "similarity before", "similarity after", "moved by (mm)", "inverse (mm)",
-    "region volume", "remarks",
+    "subject", "scan", "decision", "similarity before", "similarity proposed", "proposed move (mm)", "inverse (mm)",
+    "why",
 )  # fmt: skip
+REGION = ("subject", "region before (ml)", "on the grid (ml)", "change", "remarks")
 
 
 def alignment(study: Study, examples: int) -> Section:
-    """List every registration, the worst first, and show some."""
+    """List every registration and region, and show some."""
     blocks: list[Block] = []
-    found = study.findings.get("align") or {}
+    found = {str(subject): each or {} for subject, each in (study.findings.get("align") or {}).items()}
     if found:
-        blocks += _table(found)
+        blocks += [*_registrations(found), *_regions(found)]
     else:
         blocks.append(absent("No subject has been aligned.", "Run `radfuse align`."))
     pictures = [picture for subject in study.examples[:examples] if (picture := _overlay(subject)) is not None]
     if pictures:
-        blocks += [*pictures[:2], *_folded(pictures[2:])]
+        more = [Fold(f"{len(pictures) - OPEN} more examples", blocks=pictures[OPEN:])] if pictures[OPEN:] else []
+        blocks += [*pictures[:OPEN], *more]
     else:
         blocks.append(absent("No aligned scans of two modalities are at hand to be shown.", "Run `radfuse align`."))
     return Section("alignment", "Alignment", blocks, GOOD, BAD)
 
 
-def _folded(pictures: list[Picture]) -> list[Block]:
-    return [Fold(f"{len(pictures)} more examples", blocks=pictures)] if pictures else []
+def _registrations(found: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    keyed = []
+    for subject, each in found.items():
+        for scan, one in (each.get("registration") or {}).items():
+            one = one or {}
+            moved = bool(one.get("accepted"))
+            order = -_float(one, "displacement_mm") if moved else _float(one, "similarity_before")
+            keyed.append(((not moved, order, subject, str(scan)), _registration(subject, str(scan), one)))
+    if not keyed:
+        return [absent("No subject has a second scan to be registered.", "")]
+    rows = [row for _, row in sorted(keyed)]
+    taken = sum(row[2] == "moved" for row in rows)
+    caption = "Registrations: scans that were moved, the furthest first; then headers kept, the least similar first"
+    return [
+        Words(f"{taken} of {len(rows)} registrations were taken; elsewhere the headers' alignment was kept."),
+        *split_long(Table(caption, COLUMNS, rows, COLUMNS[3:7]), SHOWN),
+    ]
 
 
-def _table(found: Mapping[str, Any]) -> list[Block]:
-    keyed = [row for subject, each in found.items() for row in _rows(str(subject), each or {})]
-    keyed.sort(key=lambda row: (row[0], row[1]))
-    rows = [row for _, row in keyed]
-    moved = sum(row[2] == "moved" for row in rows)
-    judged = [row for row in rows if row[2] != "nothing to register"]
-    words = Words(f"{moved} of {len(judged)} registrations were taken; elsewhere the headers' alignment was kept.")
-    table = Table(
-        "Registrations, the worst first: with remarks, then by the change of the region's volume, then by distance",
-        COLUMNS,
-        rows,
-        COLUMNS[3:8],
+def _registration(subject: str, scan: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    decision = "moved" if found.get("accepted") else "headers kept" if "accepted" in found else "not registered"
+    return (
+        subject,
+        scan,
+        decision,
+        number(found.get("similarity_before"), 3),
+        number(found.get("similarity_after"), 3),
+        number(found.get("displacement_mm"), 1),
+        number(found.get("inverse_consistency_mm"), 1),
+        str(found.get("reason") or "").removeprefix("headers kept: "),
     )
-    return [words, *split_long(table, SHOWN)]
 
 
-def _rows(subject: str, found: Mapping[str, Any]) -> list[tuple[tuple[float, ...], tuple[str, ...]]]:
-    changes = (found.get("region") or {}).get("change") or {}
-    change = max((abs(_float(each, "relative")) for each in changes.values()), default=0.0)
-    signed = next((each.get("relative") for each in changes.values()), None)
-    warnings = [str(text) for text in found.get("warnings") or ()]
-    rows: list[tuple[tuple[float, ...], tuple[str, ...]]] = []
-    for scan, each in (found.get("registration") or {"": {}}).items():
-        each = each or {}
-        reason = str(each.get("reason") or "")
-        remarks = "; ".join([reason, *warnings]).strip("; ")
-        rows.append(
-            (
-                (-len(warnings), -change, -_float(each, "displacement_mm")),
-                (
-                    subject,
-                    str(scan) or DASH,
-                    _decision(each, scan),
-                    number(each.get("similarity_before"), 3),
-                    number(each.get("similarity_after"), 3),
-                    number(each.get("displacement_mm"), 1),
-                    number(each.get("inverse_consistency_mm"), 1),
-                    percent(signed, 1),
-                    remarks,
-                ),
-            )
+def _regions(found: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    keyed = []
+    for subject, each in found.items():
+        changes = list(((each.get("region") or {}).get("change") or {}).values()) or [{}]
+        worst = max(changes, key=lambda change: abs(_float(change, "relative")))
+        names = [*(each.get("registration") or {}), *([each["reference"]] if each.get("reference") else [])]
+        remarks = gathered([str(text) for text in each.get("warnings") or ()], names)
+        row = (
+            subject,
+            number(worst.get("before_ml"), 1),
+            number(worst.get("after_ml"), 1),
+            percent(worst.get("relative"), 1),
+            "; ".join(remarks),
         )
-    return rows
+        keyed.append(((not remarks, -abs(_float(worst, "relative")), subject), row))
+    rows = [row for _, row in sorted(keyed)]
+    remarked = sum(bool(row[4]) for row in rows)
+    words = Words(f"{remarked} of {len(rows)} subjects have remarks on their region.", "caution" if remarked else "")
+    caption = "The region on the common grid: with remarks first, then by the change of its volume"
+    return [words, *split_long(Table(caption, REGION, rows, REGION[1:4]), SHOWN)]
 
 
-def _decision(found: Mapping[str, Any], scan: str) -> str:
-    if not scan:
-        return "nothing to register"
-    if "accepted" not in found:
-        return "headers kept (none asked)"
-    return "moved" if found["accepted"] else "headers kept"
+def gathered(warnings: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Say once what is said of several scans.
+
+    Examples
+    --------
+    >>> gathered(["CT touches the border", "PET touches the border", "no mask"], ["CT", "PET"])
+    ['CT, PET touches the border', 'no mask']
+    """
+    if not names:
+        return list(warnings)
+    found: dict[str, list[str]] = {}
+    any_name = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + r")\b")
+    for text in warnings:
+        match = any_name.search(text)
+        head, tail = (text[: match.start()], text[match.end() :]) if match else (text, "")
+        found.setdefault(f"{head}\0{tail}" if match else text, []).append(match.group() if match else "")
+    return [shape.replace("\0", ", ".join(scans)) for shape, scans in found.items()]
 
 
 def _float(found: Mapping[str, Any], key: str) -> float:
-    value = (found or {}).get(key)
+    value = found.get(key)
     return float(value) if isinstance(value, int | float) else 0.0
 
 

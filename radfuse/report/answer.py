@@ -9,6 +9,7 @@ from radfuse.report.curves import ordered
 from radfuse.report.section import Block, Section, Table, Words, absent, interval, number
 
 SUSPICIOUS_AUC = 0.9
+NAMED = 4
 
 
 def answer(study: Study) -> Section:
@@ -40,34 +41,45 @@ def _verdict(study: Study) -> Block:
 
 def _against(auc: pd.DataFrame) -> list[Block]:
     """What a reader should hold against the arms."""
+    models, baselines = auc[auc["fusion"] != "baseline"], auc[auc["fusion"] == "baseline"]
+    if models.empty:
+        return []
     found: list[Block] = []
-    models = auc[auc["fusion"] != "baseline"]
-    for name, what in (("baseline-volume", "the tumour's volume alone"), ("baseline-batch", "the scanner alone")):
-        rows = auc[auc["arm"] == name]
-        if rows.empty or models.empty:
-            continue
-        bar = float(rows["auc"].iloc[0])
-        losing = sorted(models.loc[models["auc"] <= bar, "arm"])
-        if losing:
-            who = f"{len(losing)} of {len(models)} arms" if len(losing) < len(models) else f"None of the {len(models)}"
-            verb = "do not beat" if len(losing) < len(models) else "arms beats"
-            names = f": {', '.join(losing)}" if len(losing) < len(models) else ""
-            found.append(Words(f"{who} {verb} {what} (AUC {number(bar)}){names}.", "caution"))
-        else:
-            found.append(Words(f"Every arm has a higher AUC than {what} ({number(bar)})."))
-        if name == "baseline-batch" and float(rows["ci_low"].iloc[0]) > 0.5:
-            text = f"The scanner alone predicts the outcome (AUC {number(bar)}): an AUC may owe something to the batch."
-            found.append(Words(text, "caution"))
-    best = models["auc"].max() if len(models) else 0.0
-    if best > SUSPICIOUS_AUC:
+    bars = {"baseline-volume": "the tumour's volume alone", "baseline-batch": "the scanner alone"}
+    if len(baselines):
+        strongest = str(baselines.sort_values("auc", kind="stable")["arm"].iloc[-1])
+        bars = {"baseline-volume": bars["baseline-volume"], strongest: f"the strongest baseline, {strongest}"} | bars
+    for name, what in bars.items():
+        rows = baselines[baselines["arm"] == name]
+        if len(rows):
+            found.append(_beaten(models, float(rows["auc"].iloc[0]), what))
+    batch = baselines[baselines["arm"] == "baseline-batch"]
+    if len(batch) and float(batch["ci_low"].iloc[0]) > 0.5:
+        found.append(Words("The scanner alone predicts the outcome: an AUC may owe something to the batch.", "caution"))
+    if models["auc"].max() > SUSPICIOUS_AUC:
         found.append(
             Words(
-                f"The highest AUC is {number(best)}. Above {SUSPICIOUS_AUC} a radiomics model is more often a leak "
-                "than a discovery; look for one before believing it.",
+                f"The highest AUC is {number(float(models['auc'].max()))}. Above {SUSPICIOUS_AUC} a radiomics model is "
+                "more often a leak than a discovery; look for one before believing it.",
                 "caution",
             )
         )
     return found
+
+
+def _beaten(models: pd.DataFrame, bar: float, what: str) -> Words:
+    losing = models.loc[models["auc"] <= bar, "arm"].astype(str)
+    count, of = len(losing), len(models)
+    if not count:
+        return Words(f"Each of the {of} arms has a higher AUC than {what} ({number(bar)}).")
+    if count == of:
+        return Words(f"None of the {of} arms beats {what} (AUC {number(bar)}).", "caution")
+    winning = models.loc[models["auc"] > bar, "arm"].astype(str)
+    text = f"{count} of {of} arms do not beat {what} (AUC {number(bar)})"
+    if count <= NAMED:
+        return Words(f"{text}: {', '.join(sorted(losing))}.", "caution")
+    names = f": {', '.join(sorted(winning))}" if len(winning) <= NAMED else ""
+    return Words(f"{text}; {len(winning)} do{names}.", "caution")
 
 
 def _best(auc: pd.DataFrame) -> Table:

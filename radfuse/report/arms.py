@@ -8,10 +8,12 @@ import pandas as pd
 
 from radfuse.data.study import Study
 from radfuse.report.curves import ordered
-from radfuse.report.section import Block, Section, Table, Words, absent, interval, number
+from radfuse.report.section import Block, Fold, Section, Table, Words, absent, interval, number
 
 CORE = ("arm", "fusion", "modalities", "classifier", "auc", "ci_low", "ci_high", "n", "events")
-POOLED = ("auc_pooled", "pooled_delong_low", "pooled_delong_high")
+
+
+COLUMNS = ("arm", "fusion", "modalities", "classifier", "AUC", "interval", "n", "events")
 
 
 def arms(study: Study) -> Section:
@@ -19,33 +21,43 @@ def arms(study: Study) -> Section:
     if study.auc is None or not len(study.auc):
         return Section("arms", "All arms", [absent("No arm has been trained.", "Run `radfuse train`.")])
     auc = ordered(study.auc)
-    extras = [str(name) for name in auc.columns if name not in CORE and name not in POOLED]
-    pooled = all(name in auc for name in POOLED)
-    columns = (
-        "arm", "fusion", "modalities", "classifier", "AUC", "interval", "n", "events",
-        *(name.replace("_", " ") for name in extras), *(["pooled AUC (DeLong)"] if pooled else []),
-    )  # fmt: skip
-    rows = [_row(row, extras, pooled) for row in auc.to_dict("records")]
-    blocks: list[Block] = [Table("Arms by fusion level and AUC", columns, rows, columns[4:])]
-    blocks.append(Words("The same numbers, unrounded, are in auc.csv beside this page."))
-    if pooled:
-        blocks.append(
-            Words(
-                "AUC compares pairs of subjects within a fold only. The pooled AUC averages each subject's scores over "
-                "the repeats and compares all pairs; it is approximate, and too low for a weak model."
-            )
-        )
+    rows = [_row(row) for row in auc.to_dict("records")]
+    blocks: list[Block] = [
+        Table("Arms by fusion level and AUC", COLUMNS, rows, COLUMNS[4:]),
+        Words("The same numbers, unrounded, are in auc.csv beside this page."),
+        *_other_views(auc),
+    ]
     return Section("arms", "All arms", blocks)
 
 
-def _row(row: dict[Any, Any], extras: list[str], pooled: bool) -> tuple[str, ...]:
-    cells = [str(row[name]) for name in ("arm", "fusion", "modalities", "classifier")]
-    cells += [number(row["auc"], 3), interval(row["ci_low"], row["ci_high"], 3), str(row["n"]), str(row["events"])]
-    cells += [number(row[name], 3) if isinstance(row[name], int | float) else str(row[name]) for name in extras]
-    if pooled:
-        low, high = row["pooled_delong_low"], row["pooled_delong_high"]
-        cells.append(f"{number(row['auc_pooled'], 3)} ({interval(low, high, 3)})")
-    return tuple(cells)
+def _row(row: dict[Any, Any]) -> tuple[str, ...]:
+    names = [str(row[name]) for name in ("arm", "fusion", "modalities", "classifier")]
+    return (
+        *names,
+        number(row["auc"], 3),
+        interval(row["ci_low"], row["ci_high"], 3),
+        str(row["n"]),
+        str(row["events"]),
+    )
+
+
+def _other_views(auc: pd.DataFrame) -> list[Block]:
+    """Whatever else the table of arms holds."""
+    extras = [str(name) for name in auc.columns if name not in CORE]
+    if not extras:
+        return []
+    columns = ("arm", *(name.replace("_", " ") for name in extras))
+    rows = [
+        (str(row["arm"]), *(number(row[n], 3) if isinstance(row[n], int | float) else str(row[n]) for n in extras))
+        for row in auc.to_dict("records")
+    ]
+    words = Words(
+        "The AUC above compares pairs of subjects within a fold only. Within batch: only pairs that also share their "
+        "batch. Pooled: each subject's scores averaged over the repeats, all pairs compared, with DeLong's interval; "
+        "approximate, and too low for a weak model."
+    )
+    table = Table("The same scores, seen otherwise", columns, rows, columns[1:])
+    return [Fold("Other views of the same scores", blocks=[words, table])]
 
 
 def failures(study: Study) -> Section:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from radfuse.data.names import is_fused
 from radfuse.data.study import Study
 from radfuse.report.drawing import GREY, MARKERS, SERIES, svg
-from radfuse.report.section import DASH, Block, Picture, Section, Table, Words, absent, number, percent
+from radfuse.report.section import DASH, Block, Fold, Picture, Section, Table, Words, absent, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,16 @@ BAD = (
     "Clouds that stay apart; an accuracy that stays above chance; overlap bought by losing what the covariates "
     "explained; a batch that goes with the outcome."
 )
-COLUMNS = ("modality", "measure", "before", "after", "chance")
+COLUMNS = (
+    "modality", "location differs", "spread differs", "variance by batch", "variance by covariates",
+    "held-out batch told", "batch with outcome",
+)  # fmt: skip
+KEY = (
+    "Before \N{RIGHTWARDS ARROW} after, and in brackets what chance gives. Location and spread: share of features that "
+    "differ between batches (Kruskal-Wallis and Levene tests, false discovery rate 5 %). Variance: the median share "
+    "over features that the batch and the protected covariates explain. Held-out batch: balanced accuracy of telling "
+    "it from rows that the harmoniser has not seen. Batch with outcome: Cramer's V."
+)
 
 
 def batches(study: Study) -> Section:
@@ -33,61 +43,76 @@ def batches(study: Study) -> Section:
         hint = "Name the scanner's column with cohort.batches, and run `radfuse harmonize`."
         blocks: list[Block] = [absent("No batch effect has been looked at.", hint)]
         return Section("batches", "Batch effect before and after", blocks, GOOD, BAD)
-    blocks = [Words(f"{name}: {each['verdict']}") for name, each in found.items() if each.get("verdict")]
-    rows = [row for name, each in found.items() for row in _rows(name, each)]
-    blocks.append(Table("Batch effect of each modality", COLUMNS, rows, COLUMNS[2:]))
-    flags = [f"{name}: {flag}" for name, each in found.items() for flag in (each.get("report") or {}).get("flags", ())]
-    blocks += [Words("; ".join(flags) + ".", "caution")] if flags else []
-    drawn = {name: each["pca"] for name, each in found.items() if (each.get("pca") or {}).get("batch")}
-    blocks += [_scatter(drawn)] if drawn else []
-    return Section("batches", "Batch effect before and after", blocks, GOOD, BAD)
+    rows = [_row(name, each) for name, each in found.items()]
+    measured = {name: each for name, each in found.items() if not is_fused(name)}
+    fused = {name: each for name, each in found.items() if is_fused(name)}
+    blocks = [*_shown(measured, "batches.svg")]
+    blocks += [Table("Batch effect", COLUMNS, rows, COLUMNS[1:]), Words(KEY)]
+    blocks += (
+        [Fold("The fused volumes, in words and drawn", blocks=_shown(fused, "batches-fused.svg"))] if fused else []
+    )
+    return Section("batches", "Batch effect before and after", [*blocks, *_remarks(found)], GOOD, BAD)
 
 
-def _rows(modality: str, found: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for key, label in (("kruskal", "features whose location differs"), ("levene", "features whose spread differs")):
-        pair = found.get(key) or {}
-        rows.append((modality, label, percent(pair.get("before")), percent(pair.get("after")), DASH))
+def _shown(found: Mapping[str, Mapping[str, Any]], name: str) -> list[Words | Table | Picture]:
+    """The verdicts, and the clouds."""
+    said = [(modality, str(each["verdict"])) for modality, each in found.items() if each.get("verdict")]
+    drawn = {modality: each["pca"] for modality, each in found.items() if (each.get("pca") or {}).get("batch")}
+    words: list[Words | Table | Picture] = [Table("In words", ("modality", "verdict"), said)] if said else []
+    return [*words, *([_scatter(drawn, name)] if drawn else [])]
+
+
+def _row(modality: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     explained = found.get("variance_explained") or {}
-    for key, label in (("batch", "variance explained by batch"), ("covariates", "variance explained by covariates")):
-        pair = explained.get(key)
-        if pair:
-            moments = [percent(pair.get(moment), 1) for moment in ("before", "after", "chance")]
-            rows.append((modality, f"{label} (median)", *moments))
-    for key, label in (("batch_accuracy", "batch told from held-out rows"), ("batch_auc", "AUC of telling the batch")):
-        pair = found.get(key)
-        if pair:
-            moments = [number(pair.get(moment)) for moment in ("before", "after", "chance")]
-            rows.append((modality, label, *moments))
-    if found.get("batch_accuracy_note"):
-        rows.append((modality, f"batch not told: {found['batch_accuracy_note']}", DASH, DASH, DASH))
     linked = found.get("batch_outcome") or {}
-    if linked.get("cramers_v") is not None:
-        strength = f"{number(linked['cramers_v'])} (p = {number(linked.get('p'), 3)})"
-        rows.append((modality, "batch with outcome, Cramér's V", strength, DASH, "0"))
-    return rows
+    association = f"{number(linked.get('cramers_v'))} (p = {number(linked.get('p'), 2)})"
+    return (
+        modality,
+        _change(found.get("kruskal"), percent),
+        _change(found.get("levene"), percent),
+        _change(explained.get("batch"), percent),
+        _change(explained.get("covariates"), percent),
+        _change(found.get("batch_accuracy"), number),
+        association if linked.get("cramers_v") is not None else DASH,
+    )
 
 
-def _scatter(found: Mapping[str, Mapping[str, Any]]) -> Picture:
-    # Two modalities to a row, each before and after.
-    across = 4 if len(found) > 1 else 2
-    down = -(-2 * len(found) // across)
+def _change(pair: Mapping[str, Any] | None, shown: Callable[[object], str]) -> str:
+    """Before, after, and what chance gives where that is known."""
+    if not pair:
+        return DASH
+    text = f"{shown(pair.get('before'))} \N{RIGHTWARDS ARROW} {shown(pair.get('after'))}"
+    return f"{text} ({shown(pair['chance'])})" if pair.get("chance") is not None else text
 
+
+def _remarks(found: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    rows = []
+    for name, each in found.items():
+        flags = [str(flag) for flag in (each.get("report") or {}).get("flags", ())]
+        note = each.get("batch_accuracy_note")
+        flags += [f"held-out batch not told: {note}"] if note else []
+        if flags:
+            rows.append((name, "; ".join(flags)))
+    if not rows:
+        return []
+    table = Table("Remarks of the harmoniser", ("modality", "remarks"), rows)
+    return [Fold(f"What the harmoniser remarks on {len(rows)} of {len(found)} modalities", blocks=[table])]
+
+
+def _scatter(found: Mapping[str, Mapping[str, Any]], name: str) -> Picture:
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(down, across, squeeze=False).ravel()
-        for axes in panels[2 * len(found) :]:
-            axes.set_axis_off()
-        for place, (modality, pca) in enumerate(found.items()):
-            pair = panels[2 * place : 2 * place + 2]
-            _limits(pair, pca)
-            for axes, moment in zip(pair, ("before", "after"), strict=True):
+        panels = figure.subplots(len(found), 3, squeeze=False, width_ratios=[1, 1, 0.9])
+        for (before, after, key), (modality, pca) in zip(panels, found.items(), strict=True):
+            _limits((before, after), pca)
+            for axes, moment in ((before, "before"), (after, "after")):
                 _cloud(axes, pca, moment)
-                axes.set_title(f"{modality}\n{moment}", fontsize=9)
-            pair[0].legend(loc="best", fontsize=7, handletextpad=0.2, borderpad=0.2)
+                axes.set_title(f"{modality}, {moment}", fontsize=9)
+            key.set_axis_off()
+            key.legend(*before.get_legend_handles_labels(), loc="center left", fontsize=7.5, handletextpad=0.3)
 
     return Picture(
-        "batches.svg",
-        svg(draw, 2.4 * across, 2.55 * down),
+        name,
+        svg(draw, 8.6, 2.8 * len(found)),
         f"First two principal components of {', '.join(found)} by batch, before and after harmonisation.",
         "Each point is a subject on the first two principal axes of the features before, used for both; colour and "
         "shape are the batch, the large pale mark is its mean.",

@@ -67,7 +67,7 @@ def _roc(predictions: Predictions, resamples: int, seed: int) -> Picture:
             axes.set_axis_off()
         for axes, level in zip(panels, levels, strict=False):
             arms = list(areas.loc[areas["fusion"] == level, "arm"])
-            frame(axes, f"{level}\n{arms[0]}")
+            frame(axes, level if arms[0] == level else f"{level}\n{arms[0]}")
             for other in arms[1:]:
                 curve = mean_curve(predictions.of(other))
                 if curve is not None:
@@ -82,8 +82,8 @@ def _roc(predictions: Predictions, resamples: int, seed: int) -> Picture:
         f"Mean ROC curves. Best arm of each fusion level: {drawn}.",
         "Mean of the folds' own ROC curves, over folds and then repeats; the area under it is the AUC of the table. "
         "In colour the arm with the highest AUC of its level, with a pointwise 95 % band from "
-        f"{resamples} resamples of the patients; in grey the level's other arms. The best of several looks better "
-        "than it is: the comparison declared beforehand is the one in the answer.",
+        f"{resamples} resamples of the patients, centred on the curve; in grey the level's other arms. The best of "
+        "several looks better than it is: the comparison declared beforehand is the one in the answer.",
     )
 
 
@@ -104,8 +104,6 @@ def _forest(auc: pd.DataFrame) -> Picture:
             label = f"{number(middle)}  ({interval(low, high)})"
             axes.text(1.01, place, label, va="center", fontsize=8, transform=axes.get_yaxis_transform())
         axes.set_yticks(range(len(table)), list(table["arm"].astype(str)))
-        for tick, fusion in zip(axes.get_yticklabels(), table["fusion"], strict=True):
-            tick.set_color(FUSION.get(str(fusion), INK) if fusion != "image" else "#1F7FB5")
         axes.set(ylim=(len(table) - 0.4, -0.6), xlabel="AUC of pairs within a fold, with its interval")
         least = float(np.nanmin([0.4, *table["ci_low"]]))
         axes.set_xlim(max(0.0, least - 0.03), 1.01)

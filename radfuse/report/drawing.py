@@ -26,6 +26,8 @@ FUSION = {
     "baseline": GREY,
 }
 
+DPI = 130
+
 STYLE: Any = {
     "svg.hashsalt": "radfuse",
     "svg.fonttype": "path",
@@ -48,11 +50,16 @@ def svg(draw: Draw, width_in: float, height_in: float) -> bytes:
     return _render(draw, width_in, height_in, "svg", {"Date": None, "Creator": None, "Format": None, "Type": None})
 
 
-def png(draw: Draw, width_in: float, height_in: float, dpi: float = 130) -> bytes:
-    """Draw on a figure of its own, as PNG of 256 colours, which is a third of the size and enough for grey images."""
+def png(draw: Draw, width_in: float, height_in: float) -> bytes:
+    """Draw on a figure of its own, as PNG."""
+    return _render(draw, width_in, height_in, "png", {"Software": None}, DPI)
+
+
+def scan_png(draw: Draw, width_in: float, height_in: float) -> bytes:
+    """Draw on a figure of its own, as PNG of 256 colours: a third of the size, and enough for grey images."""
     from PIL import Image
 
-    full = _render(draw, width_in, height_in, "png", {"Software": None}, dpi)
+    full = png(draw, width_in, height_in)
     image = Image.open(io.BytesIO(full)).convert("RGB")
     small = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()

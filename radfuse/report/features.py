@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from radfuse.data.names import FeatureName
+from radfuse.data.names import FeatureName, modality_of
 from radfuse.data.study import Study
 from radfuse.data.table import OUTCOME, FeatureTable
 from radfuse.report.drawing import INK, png
@@ -62,8 +62,8 @@ def _counts(table: FeatureTable) -> Table:
         "components for 90 %",
     )  # fmt: skip
     caption = (
-        "Features by modality. A near copy has Spearman's |rho| above the bound with an earlier feature of its modality; "
-        "components are the principal ones that hold 90 % of the variance."
+        "Features by modality. A near copy has a rank correlation above the bound with an earlier feature of its "
+        "modality; components are the principal ones that hold 90 % of the variance."
     )
     return Table(caption, columns, rows, columns[1:])
 
@@ -88,11 +88,17 @@ def _missing(table: FeatureTable) -> list[Block]:
 
 
 def standardised(values: pd.DataFrame) -> pd.DataFrame:
-    """Mean 0 and standard deviation 1 by column, missing values at the mean; constant columns are left out."""
-    filled = values.fillna(values.median()).fillna(0.0)
-    spread = filled.std(ddof=0)
-    kept = filled.columns[(spread > 1e-12 * (1.0 + filled.abs().max())).to_numpy()]
-    return (filled[kept] - filled[kept].mean()) / spread[kept]
+    """Mean 0 and standard deviation 1 by column, missing values at the median; constant columns are left out."""
+    array = values.to_numpy(float, copy=True)
+    known = ~np.isnan(array)
+    some = known.any(axis=0)
+    middle = np.zeros(array.shape[1])
+    middle[some] = np.nanmedian(array[:, some], axis=0)
+    array = np.where(known, array, middle)
+    spread = array.std(axis=0)
+    kept = spread > 1e-12 * (1.0 + np.abs(array).max(axis=0, initial=0.0))
+    scores = (array[:, kept] - array[:, kept].mean(axis=0)) / spread[kept]
+    return pd.DataFrame(scores, index=values.index, columns=values.columns[kept])
 
 
 def near_copies(scores: Array) -> int:
@@ -125,10 +131,11 @@ def _heat(table: FeatureTable) -> Picture | None:
     scores = standardised(table.values)
     if scores.shape[0] < 3 or scores.shape[1] < 3:
         return None
+    modality_at = np.array([modality_of(column) for column in scores.columns])
     rows = _similar_first(scores.to_numpy())
     blocks, edges, labels = [], [0], []
     for modality in table.modalities:
-        own = scores[[column for column in table.columns_of(modality) if column in scores]].to_numpy()
+        own = scores.to_numpy()[:, modality_at == modality]
         if not own.shape[1]:
             continue
         share = max(2, round(COLUMNS_SHOWN * own.shape[1] / scores.shape[1]))

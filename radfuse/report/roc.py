@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from radfuse.data.predictions import Predictions
-from radfuse.report.drawing import BLUE, FUSION, GREY, svg
+from radfuse.report.drawing import BLUE, FUSION, GREY, INK, svg
 from radfuse.report.section import MINUS, number
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
-GRID = np.linspace(0.0, 1.0, 101)
+GRID = np.arange(101) / 100
 RESAMPLES = 200
 
 
@@ -60,8 +60,13 @@ def mean_curve(rows: pd.DataFrame) -> tuple[Array, Array] | None:
 def band(rows: pd.DataFrame, resamples: int, seed: int) -> tuple[Array, Array]:
     """Pointwise 95 % band of the mean curve on `GRID`, from patients drawn anew within their class.
 
-    The models are not fitted again: the band holds what the choice of patients to score would change.
+    The models are not fitted again: the band holds what the choice of patients to score would change. It is centred
+    on the curve, because drawing a fold's few negatives anew moves the steps, which lifts the resampled curves where
+    the curve itself is flat.
     """
+    curve = mean_curve(rows)
+    if curve is None:
+        return np.full(len(GRID), np.nan), np.full(len(GRID), np.nan)
     unit = "group" if "group" in rows.columns else "subject"
     has_event = rows.groupby(unit)["outcome"].max().sort_index()
     weights = _drawn(has_event.to_numpy(), resamples, np.random.default_rng(seed))
@@ -75,7 +80,8 @@ def band(rows: pd.DataFrame, resamples: int, seed: int) -> tuple[Array, Array]:
     known = height[~np.isnan(height[:, 0])]
     if not len(known):
         return np.full(len(GRID), np.nan), np.full(len(GRID), np.nan)
-    low, high = np.quantile(known, [0.025, 0.975], axis=0)
+    shifted = np.quantile(known, [0.025, 0.975], axis=0) - known.mean(axis=0) + np.interp(GRID, *curve)
+    low, high = np.maximum.accumulate(np.clip(shifted, 0.0, 1.0), axis=1)
     return low, high
 
 
@@ -101,7 +107,7 @@ def draw_arm(axes: Axes, rows: pd.DataFrame, colour: str, resamples: int, seed: 
     axes.fill_between(GRID, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(*curve, color=colour, linewidth=2)
     area = float(np.trapezoid(curve[1], curve[0]))
-    axes.text(0.98, 0.04, f"AUC {number(area)}", ha="right", color=colour, weight="bold")
+    axes.text(0.98, 0.04, f"AUC {number(area)}", ha="right", color=INK, weight="bold")
 
 
 def frame(axes: Axes, title: str) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask, Volume
-from radfuse.report.drawing import BLUE, INK, bare, png
+from radfuse.report.drawing import BLUE, INK, bare, scan_png
 from radfuse.report.section import number
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def panels(count: int, where: Cut, draw: Any, across: int) -> bytes:
             spare.set_axis_off()
         draw(list(axes[:count]))
 
-    return png(fill, each * across, down * (each * ratio + 0.42))
+    return scan_png(fill, each * across, down * (each * ratio + 0.42))
 
 
 def region_of(subject: Subject) -> Mask | None:

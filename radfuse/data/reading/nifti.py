@@ -21,6 +21,7 @@ RGB_TYPES = {128: "RGB", 2304: "RGBA", 32: "complex", 1792: "complex", 2048: "co
 UNITS_MM = {0: "unset", 1: "metres", 2: "millimetres", 3: "micrometres"}
 LARGEST_BYTES = 16 * 2**30  # a header that declares more is damaged, or meant to fill a disk
 BLOCK = 2**20
+HEADER_BYTES = 352
 FLOATS = {16: "f4", 64: "f8"}
 
 # sform and qform of one scanner agree to rounding; beyond this two programs would see two patients (fault F09).
@@ -30,7 +31,7 @@ AGREE_DEG = 0.1
 
 @dataclass(frozen=True, eq=False)
 class NiftiHeader:
-    """The fields of a NIfTI-1 or NIfTI-2 header that decide where voxels are and how many bytes there must be."""
+    """The fields of a NIfTI-1 header that decide where voxels are and how many bytes there must be."""
 
     dimensions: tuple[int, ...]
     datatype: int
@@ -53,7 +54,7 @@ class NiftiHeader:
 def check_header(path: Path) -> NiftiHeader:
     """Read a header and refuse what an image reader would guess about."""
     with _open(path) as file:
-        header = _parse(path, _read(path, file, 540))
+        header = _parse(path, _read(path, file, HEADER_BYTES))
     _check_kind(path, header)
     _check_space(path, header)
     return header
@@ -112,14 +113,17 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 
 def _parse(path: Path, raw: bytes) -> NiftiHeader:
-    if len(raw) < 352:
+    if len(raw) < HEADER_BYTES:
         raise DataError(f"{path} is not a NIfTI image: {len(raw)} bytes, too short for a header")
     for order in "<>":
         (size,) = struct.unpack_from(order + "i", raw)
         if size == 348 and raw[344:347] in (b"n+1", b"ni1"):
             return _first(raw, order)
         if size == 540 and raw[4:7] in (b"n+2", b"ni2"):
-            return _second(raw, order)
+            raise DataError(
+                f"{path} is NIfTI-2, which SimpleITK does not read; expected NIfTI-1",
+                hint="Convert it: nibabel.save(nibabel.Nifti1Image.from_image(nibabel.load(path)), new_path).",
+            )
     raise DataError(
         f"{path} is not a NIfTI image: its header starts with {raw[:8]!r}",
         hint="Is it another format, or a web page, under this name?",
@@ -135,18 +139,6 @@ def _first(raw: bytes, order: str) -> NiftiHeader:
     quaternion = struct.unpack_from(order + "6f", raw, 256)
     rows = struct.unpack_from(order + "12f", raw, 280)
     return _header(dim, pixdim, datatype, bits, int(offset), raw[123], codes, quaternion, rows, order)
-
-
-def _second(raw: bytes, order: str) -> NiftiHeader:
-    dim = struct.unpack_from(order + "8q", raw, 16)
-    pixdim = struct.unpack_from(order + "8d", raw, 104)
-    datatype, bits = struct.unpack_from(order + "2h", raw, 12)
-    (offset,) = struct.unpack_from(order + "q", raw, 168)
-    codes = struct.unpack_from(order + "2i", raw, 344)
-    quaternion = struct.unpack_from(order + "6d", raw, 352)
-    rows = struct.unpack_from(order + "12d", raw, 400)
-    (units,) = struct.unpack_from(order + "i", raw, 500)
-    return _header(dim, pixdim, datatype, bits, offset, units, codes, quaternion, rows, order)
 
 
 def _header(
