@@ -79,7 +79,7 @@ def study(grid: Geometry, sphere: Mask, ct: Volume, pet: Volume) -> Study:
     facts = pd.DataFrame(
         {
             "outcome": (np.arange(24) % 3 == 0).astype(int),
-            "batch.CT": np.where(np.arange(24) % 2, "scanner $A$", "scanner <b>B</b>"),
+            "batch.CT": np.where(np.arange(24) % 2, r"scanner $\frac$", "scanner <b>B</b>"),
             "age": rng.normal(60, 9, 24).round(1),
             "sex": np.where(np.arange(24) % 4 < 2, "F", "M"),
         },
@@ -177,6 +177,13 @@ def test_every_arm_is_in_the_table_with_its_interval(read: Reader) -> None:
     table = read.text[read.text.index("Arms by fusion level and AUC") :]
     for arm, (fusion, parts, auc) in ARMS.items():
         assert f"{arm} {fusion} {parts} logistic {auc:.3f} {auc - 0.1:.3f} to {auc + 0.1:.3f} 24 8" in table
+
+
+def test_arms_go_by_fusion_level_and_then_from_the_best_down(read: Reader) -> None:
+    table = read.text[read.text.index("Arms by fusion level and AUC") :]
+    wanted = sorted(ARMS, key=lambda arm: (list(dict.fromkeys(f for f, _, _ in ARMS.values())).index(ARMS[arm][0]),
+                                           -ARMS[arm][2]))  # fmt: skip
+    assert sorted(ARMS, key=table.index) == wanted
 
 
 def test_an_arm_that_does_not_beat_the_volume_is_named(read: Reader) -> None:
