@@ -57,6 +57,10 @@ def main() -> None:
         sys.exit(_tell(error, USAGE))
     except RadfuseError as error:
         sys.exit(_tell(error, SOME_FAILED))
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        print(f"error: the system refused{place}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(USAGE)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print("interrupted; the same command takes up where it stopped", file=sys.stderr)

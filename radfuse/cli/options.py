@@ -71,17 +71,23 @@ class StudyOptions:
     @contextmanager
     def open(self) -> Iterator["Session"]:
         """Open the study folder for work, with progress bars on standard error."""
-        from radfuse.run.session import Redo, Session
-        from radfuse.run.store import write_text
+        from radfuse.run.session import Session
+        from radfuse.run.store import Redo, write_text
 
         config = self.read_config()
         home = self.folder / STUDY_FILE.name
         redo = Redo(everything=self.redo, failed=self.retry_failed)
         session = Session(
-            config, self.folder, self.run, only=self.subject or (), redo=redo, listener=listener_for(self)
+            config,
+            self.folder,
+            self.run,
+            only=self.subject or (),
+            redo=redo,
+            listener=listener_for(self),
+            looking=self.dry_run,
         )
         with session:
-            if not home.is_file():
+            if not home.is_file() and not self.dry_run:
                 # A study started from a config elsewhere gets its own copy, so that bare commands work inside it.
                 write_text(home, config.to_yaml())
             yield session

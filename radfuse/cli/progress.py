@@ -18,6 +18,7 @@ class Bars:
 
     def began(self, stage: str, total: int, reused: int) -> None:
         """Start a stage's bar."""
+        self._close()
         if not sys.stderr.isatty():
             self.console.print(f"{stage}: {total - reused} to do, {reused} reused")
             return
@@ -29,7 +30,7 @@ class Bars:
     def advanced(self, stage: str, record: Record) -> None:
         """Move the bar, and print a failure above it."""
         if not record.done:
-            self.console.print(f"[red]{stage} failed for {record.item}[/red]: {record.what}", markup=True)
+            self.console.print(f"{stage} failed for {record.item}: {record.what}", style="red", markup=False)
             if record.hint:
                 self.console.print(f"  {record.hint}", markup=False)
         if self._bar is not None and self._task is not None:
@@ -37,8 +38,11 @@ class Bars:
 
     def ended(self, stage: str, seconds: float) -> None:
         """Close the bar."""
+        if self._bar is None:
+            self.console.print(f"{stage}: done in {seconds:.1f} s")
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-        else:
-            self.console.print(f"{stage}: done in {seconds:.1f} s")

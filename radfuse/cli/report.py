@@ -2,15 +2,17 @@
 
 import typer
 
+from radfuse.cli.finish import tell_failures
 from radfuse.cli.options import StudyOptions, study_command
 
 
 @study_command
 def report(options: StudyOptions) -> None:
     """Write the study's page: one self-contained HTML file."""
-    from radfuse.run.study import report_study
+    from radfuse.run.study import failed_arms, report_study
 
     if options.dry_run:
         return typer.echo("report: works on the whole table at once, in seconds; nothing to plan")
     with options.open() as session:
         typer.echo(f"report: {report_study(session)}")
+        tell_failures([*session.failures(), *failed_arms(session)])

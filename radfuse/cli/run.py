@@ -11,5 +11,5 @@ def run(options: StudyOptions) -> None:
 
     with options.open() as session:
         if options.dry_run:
-            return print_plan(plan_study(session, "align", "fuse", "extract"), options)
+            return print_plan(plan_study(session, "align", "fuse", "extract", "train"), options)
         finish(session, options, judged=run_study(session))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from radfuse.data.names import FUSED
 from radfuse.data.table import BATCH, GROUP, OUTCOME
-from radfuse.errors import CohortError
+from radfuse.errors import CohortError, ConfigError
 
 LEGAL_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 LEGAL_MODALITY = re.compile(r"^[A-Za-z0-9_]{1,32}$")
@@ -67,6 +67,15 @@ class Columns:
     group: str | None = None
     batches: Mapping[str, str] | None = None
     covariates: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        used = {"a covariate": self.covariates, "a batch": (self.batches or {}).values(), "the group": (self.group,)}
+        for role, columns in used.items():
+            if self.outcome is not None and self.outcome in columns:
+                raise ConfigError(
+                    f"{self.outcome!r} is the outcome and cannot be {role} too: a model that sees it proves nothing",
+                    hint="Name a column that is known before the outcome.",
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +207,7 @@ def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Pro
         own = {scan.modality: scan for scan in scans if scan.subject == subject}
         for modality in modalities:
             if modality not in own:
-                hint = "Add its row to the manifest, or set cohort.missing: keep."
+                hint = "Add its row to the manifest, or let cohort.missing be keep."
                 problems.append(Problem(subject, f"has no {modality} scan", hint, fatal=False, absent=True))
                 continue
             scan = own[modality]

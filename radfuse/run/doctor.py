@@ -1,5 +1,6 @@
 """Find out whether this machine is fit to run radfuse."""
 
+import os
 import platform
 import shutil
 import sys
@@ -21,7 +22,7 @@ class Finding:
 
 def checks() -> list[Finding]:
     """Check Python, the libraries, PyRadiomics' compiled part, the GPU, free space and MLflow."""
-    return [*_python(), *_libraries(), *_pyradiomics(), *_device(), *_space()]
+    return [*_python(), *_libraries(), *_pyradiomics(), *_device(), *_space(), *_tracking()]
 
 
 def _python() -> Iterator[Finding]:
@@ -60,3 +61,10 @@ def _device() -> Iterator[Finding]:
 def _space() -> Iterator[Finding]:
     free_gb = shutil.disk_usage(".").free / 1e9
     yield Finding(f"{free_gb:.0f} GB free here", free_gb > 5, "" if free_gb > 5 else "A cohort needs a few GB.")
+
+
+def _tracking() -> Iterator[Finding]:
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    yield Finding(
+        "MLflow records into " + ("the server of MLFLOW_TRACKING_URI" if server else "each study's mlflow.db")
+    )

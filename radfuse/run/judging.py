@@ -13,13 +13,13 @@ import pandas as pd
 from radfuse.data.cohort import Problem
 from radfuse.data.predictions import Predictions
 from radfuse.data.table import FeatureTable
-from radfuse.errors import ConfigError, DataError
+from radfuse.errors import ConfigError, DataError, StageError
 from radfuse.harmonize.stage import Harmonize
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.logs import RunLog
 from radfuse.run.models import save_model
 from radfuse.run.progress import Listener
-from radfuse.run.store import Record, Store, digest, file_digest, libraries, write, write_text
+from radfuse.run.store import NOTHING, Record, Redo, Store, digest, file_digest, libraries, write, write_text
 from radfuse.run.tasks import recorded
 from radfuse.train.stage import Arm, Train
 
@@ -80,7 +80,7 @@ def judge(
     log: RunLog,
     *,
     fusion: str = "all",
-    redo: bool = False,
+    redo: Redo = NOTHING,
 ) -> Judged:
     """Run the arms that do not stand yet, and score every arm of the study that stands on the same splits.
 
@@ -91,13 +91,12 @@ def judge(
     chosen = chosen_fusions(train, fusion)
     write(store.root / "splits.csv", lambda path: train.splits(table).to_csv(path, index=False))
     write(store.root / "train" / "table.parquet", lambda path: table.values.to_parquet(path))
-    write(store.root / "train" / "subjects.csv", lambda path: table.subjects.to_csv(path))
+    write(store.root / "train" / "subjects.parquet", lambda path: table.subjects.to_parquet(path))
     arms = chosen.arms(table)
     tasks = []
     for arm in arms:
         key = _key(store, arm, train, harmonize)
-        record = None if redo else store.current("train", arm.name, key)
-        if record is None or record.trace:
+        if redo.wants(store.current("train", arm.name, key)):
             tasks.append(ArmTask(arm, train, harmonize, store.root, key))
     listener.began("train", len(arms), len(arms) - len(tasks))
     log.wrote("began", stage="train", redo=[task.arm.name for task in tasks])
@@ -118,13 +117,11 @@ def chosen_fusions(train: Train, fusion: str) -> Train:
     return train.model_copy(update={"fusions": kept})
 
 
-def plan_arms(
-    store: Store, table: FeatureTable, train: Train, harmonize: Harmonize, fusion: str, *, stale: bool = False
-) -> dict[str, int]:
-    """How many arms still stand and how many would be trained; all of them where the table is about to change."""
+def plan_arms(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize, fusion: str) -> dict[str, int]:
+    """How many arms still stand and how many would be trained."""
     arms = chosen_fusions(train, fusion).arms(table)
     standing = 0
-    if not stale and (store.root / "splits.csv").is_file():
+    if (store.root / "splits.csv").is_file():
         standing = sum(store.current("train", a.name, _key(store, a, train, harmonize)) is not None for a in arms)
     return {"reuse": standing, "redo": len(arms) - standing}
 
@@ -176,13 +173,11 @@ def perform_arm(task: ArmTask) -> Record:
 def load_table(store: Store) -> FeatureTable:
     """The table that the arms are trained on."""
     values = pd.read_parquet(store.root / "train" / "table.parquet")
-    facts = pd.read_csv(store.root / "train" / "subjects.csv", dtype={"subject": str}).set_index("subject")
-    batches = {name: str for name in facts.columns if name.startswith("batch.") or name == "group"}
-    return FeatureTable(values.set_axis(facts.index), facts.astype(batches))
+    return FeatureTable(values, pd.read_parquet(store.root / "train" / "subjects.parquet"))
 
 
 def _key(store: Store, arm: Arm, train: Train, harmonize: Harmonize) -> str:
-    files = [file_digest(store.root / name) for name in ("splits.csv", "train/table.parquet", "train/subjects.csv")]
+    files = [file_digest(store.root / name) for name in ("splits.csv", "train/table.parquet", "train/subjects.parquet")]
     return digest("train", train.version, _settings(arm), harmonize.model_dump(mode="json"), harmonize.version,
                   files, libraries(*DECIDING))  # fmt: skip
 
@@ -197,6 +192,6 @@ def _settings(arm: Arm) -> dict[str, Any]:
 
 def _lost(task: ArmTask) -> Record:
     def killed(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
-        raise ConfigError("the worker process was killed, most likely for want of memory", hint="Use --jobs 1.")
+        raise StageError("the worker process was killed, most likely for want of memory", hint="Use --jobs 1.")
 
     return recorded(Store(task.root), "train", task.arm.name, task.key, killed)

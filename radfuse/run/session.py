@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -24,29 +23,15 @@ from radfuse.run.environment import describe_environment
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.logs import RunLog
 from radfuse.run.progress import Listener, Silent
-from radfuse.run.store import Record, Store, digest, file_digest, libraries, write, write_text
+from radfuse.run.store import NOTHING, Record, Redo, Store, digest, file_digest, libraries, write, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
 
-TIMINGS = "timings.json"
+TIMINGS, SOURCE = "timings.json", "features.json"
 DECIDING = {
     "align": ("SimpleITK", "numpy"),
     "fuse": ("torch", "PyWavelets", "numpy"),
     "extract": ("pyradiomics-cuda", "SimpleITK", "PyWavelets", "numpy"),
 }
-
-
-@dataclass(frozen=True)
-class Redo:
-    """What to compute again although its result still stands.
-
-    Parameters
-    ----------
-    everything : every result of the stages asked for.
-    failed : the subjects that failed with bad data.
-    """
-
-    everything: bool = False
-    failed: bool = False
 
 
 class Session:
@@ -60,6 +45,7 @@ class Session:
     only : subjects to work on; empty is all of them.
     redo : what to compute again.
     listener : who follows the work.
+    looking : only look: nothing is written, made or locked.
     """
 
     def __init__(
@@ -69,8 +55,9 @@ class Session:
         run: str = "main",
         *,
         only: Sequence[str] = (),
-        redo: Redo = Redo(),
+        redo: Redo = NOTHING,
         listener: Listener | None = None,
+        looking: bool = False,
     ) -> None:
         self.study = study
         self.store = Store(study / "runs" / run)
@@ -82,11 +69,16 @@ class Session:
         self.only = _known(only, self.cohort)
         self.executor = LocalExecutor(config.execution.jobs)
         self.seconds: dict[str, float] = {}
-        self.failed_arms: tuple[Problem, ...] = ()
+        self.looking = looking
+        self.log = RunLog(self.store.root / "log.jsonl")
         self._lock = FileLock(self.store.root / ".lock", timeout=0)
         self._align_keys: dict[str, str] = {}
 
     def __enter__(self) -> Session:
+        with suppress(OSError, ValueError):
+            self.seconds = json.loads((self.store.root / TIMINGS).read_text(encoding="utf-8"))
+        if self.looking:
+            return self
         try:
             self.store.root.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
@@ -96,11 +88,6 @@ class Session:
             ) from error
         except OSError as error:
             raise ConfigError(f"cannot write into {self.store.root}: {error.strerror}") from error
-        self.log = RunLog(self.store.root / "log.jsonl")
-        with suppress(OSError, ValueError):
-            self.seconds = json.loads((self.store.root / TIMINGS).read_text(encoding="utf-8"))
-        write_text(self.store.root / "run.yaml", self.config.to_yaml())
-        write_text(self.store.root / "environment.json", describe_environment())
         return self
 
     def __exit__(
@@ -109,11 +96,29 @@ class Session:
         self.executor.__exit__(kind, error, trace)
         self._lock.release()
 
+    def describe(self) -> None:
+        """Write the settings and versions that the results now come from."""
+        write_text(self.store.root / "run.yaml", self.config.to_yaml())
+        write_text(self.store.root / "environment.json", describe_environment())
+
+    def everyone(self, what: str) -> None:
+        """Refuse a part of the cohort for work that judges all of it."""
+        if set(self.only) != set(self.cohort.ids):
+            raise ConfigError(
+                f"--subject cannot be given to {what}, which judges the whole cohort",
+                hint="To leave subjects out, take their rows out of the manifest.",
+            )
+
     @property
     def ids(self) -> list[str]:
-        """The subjects that can take part, by the manifest alone."""
+        """The subjects to work on: those asked for that can take part, by the manifest alone."""
+        return [subject for subject in self.eligible if subject in self.only]
+
+    @property
+    def eligible(self) -> list[str]:
+        """All subjects that can take part, by the manifest alone."""
         out = self.left_out
-        return [subject for subject in self.cohort.ids if subject not in out and subject in self.only]
+        return [subject for subject in self.cohort.ids if subject not in out]
 
     @property
     def left_out(self) -> set[str]:
@@ -148,7 +153,7 @@ class Session:
 
     def write_features(self) -> FeatureTable:
         """Stack the rows that stand into features.csv and features.parquet, with subjects.csv beside them."""
-        ids = [s for s in self.cohort.ids if self._standing(self.config.extract, s, self._extract_key) is not None]
+        ids = self._measured()
         if not ids:
             raise DataError(
                 "no subject has features", hint=f"See {self.store.root / 'report' / 'failures.csv'} for each reason."
@@ -157,44 +162,55 @@ class Session:
         facts = self.cohort.subjects.loc[ids]
         values = subjects.feature_values(rows).set_axis(facts.index)
         table = FeatureTable(values, facts)
+        (self.store.root / SOURCE).unlink(missing_ok=True)
         write(self.store.root / "features.parquet", lambda path: values.to_parquet(path))
         write(self.store.root / "features.csv", lambda path: values.to_csv(path))
         write(self.store.root / "subjects.csv", lambda path: facts.to_csv(path))
         diagnostics = pd.DataFrame([dict(row.diagnostics) for row in rows], index=facts.index)
         write(self.store.root / "diagnostics.csv", lambda path: diagnostics.to_csv(path))
+        write_text(self.store.root / SOURCE, json.dumps({"made_from": self._made_from(ids)}) + "\n")
         return table
 
     def table(self) -> FeatureTable:
-        """The feature table of this run, read from its files."""
+        """The feature table of this run; refused when settings, scans or manifest have changed since it was made."""
         path = self.store.root / "features.parquet"
         if not path.is_file():
             raise StageError(f"{self.store.root} has no features", hint="Run `radfuse extract` first.")
+        self._require_current(self.eligible, [stage for stage, _ in self._stages()])
+        try:
+            source = json.loads((self.store.root / SOURCE).read_text(encoding="utf-8"))["made_from"]
+        except (OSError, ValueError, KeyError):
+            source = ""
+        if source != self._made_from(self._measured()):
+            raise StageError(
+                f"{path.with_suffix('.csv')} was made from other scans, settings or subjects",
+                hint="Run `radfuse extract`; it redoes only what changed.",
+            )
         values = pd.read_parquet(path)
-        facts = self.cohort.subjects.reindex(values.index)
+        facts = self.cohort.subjects.loc[list(values.index)]
         return FeatureTable(values.set_axis(facts.index), facts)
 
     def plan(self, stage: str) -> dict[str, int]:
         """How many results of a stage would be reused and how many computed."""
         found, key = next((s, key) for s, key in self._stages() if s.name == stage)
-        reuse = sum(
-            self._reusable(found.name, subject, self._safe_key(key, subject)) is not None for subject in self.ids
-        )
-        return {"reuse": reuse, "redo": len(self.ids) - reuse}
+        records = [self.store.current(found.name, subject, self._safe_key(key, subject)) for subject in self.ids]
+        redo = sum(self.redo.wants(record) for record in records)
+        return {"reuse": len(records) - redo, "redo": redo}
 
     def failures(self) -> list[Problem]:
-        """Everybody who is left out or lost a part, and why."""
-        found = [problem for problem in self.cohort.problems if not problem.fatal and problem.subject in self.only]
+        """Everybody of the cohort who is left out or lost a part, and why."""
+        found = [problem for problem in self.cohort.problems if not problem.fatal]
         found = [Problem(p.subject, f"manifest: {p.what}", p.hint, fatal=False) for p in found]
         for stage, key in self._stages():
-            for subject in self.ids:
-                record = self.store.read(stage.name, subject)
-                if record is not None and not record.done and record.key == self._safe_key(key, subject):
+            for subject in self.eligible:
+                record = self._current(stage, subject, key)
+                if record is not None and not record.done:
                     found.append(Problem(subject, f"{stage.name}: {record.what}", record.hint, fatal=False))
-        return [*found, *self.failed_arms]
+        return found
 
-    def write_failures(self) -> Path:
+    def write_failures(self, more: Sequence[Problem] = ()) -> Path:
         """Write report/failures.csv: subject, stage, what, hint."""
-        table = failure_table(self.failures())
+        table = failure_table([*self.failures(), *more])
         path = self.store.root / "report" / "failures.csv"
         write(path, lambda temporary: table.to_csv(temporary, index=False))
         return path
@@ -203,7 +219,7 @@ class Session:
         """What align, fuse and extract found, by stage and subject."""
         found: dict[str, dict[str, object]] = {}
         for stage, key in self._stages():
-            records = {subject: self._standing(stage, subject, key) for subject in self.ids}
+            records = {subject: self._standing(stage, subject, key) for subject in self.eligible}
             found[stage.name] = {subject: dict(r.findings) for subject, r in records.items() if r is not None}
         return found
 
@@ -223,13 +239,15 @@ class Session:
         tasks: list[SubjectTask] = []
         for subject in self._ready(stage):
             own = self._safe_key(key, subject)
-            standing = self._reusable(stage.name, subject, own)
-            if standing is not None:
+            standing = self.store.current(stage.name, subject, own)
+            if standing is not None and not self.redo.wants(standing):
                 records[subject] = standing
                 continue
             device = self.device if stage.name == "fuse" else "cpu"
             files = tuple(self.cohort.scans_of(subject)) if stage.name == "align" else ()
             tasks.append(SubjectTask(stage, subject, files, self.store.root, own, device, self.fuses))
+        if tasks:
+            self.describe()
         self.listener.began(stage.name, len(records) + len(tasks), len(records))
         self.log.wrote("began", stage=stage.name, reused=sorted(records), redo=[task.subject for task in tasks])
         for task, record in self.executor.map(perform, tasks, lost):
@@ -242,28 +260,53 @@ class Session:
         self.write_failures()
         return [records[subject] for subject in self.ids if subject in records]
 
-    def _ready(self, stage: Stage) -> Iterable[str]:
-        """The subjects whose earlier stages stand."""
-        earlier = [(s, key) for s, key in self._stages() if s.name != stage.name]
-        names = [s.name for s, _ in self._stages()]
-        before = [(s, key) for s, key in earlier if names.index(s.name) < names.index(stage.name)]
-        for subject in self.ids:
-            if all(self._standing(s, subject, key) is not None for s, key in before):
-                yield subject
+    def _ready(self, stage: Stage) -> list[str]:
+        """The subjects whose earlier stages stand; a subject that failed there has its line in failures.csv."""
+        stages = self._stages()
+        names = [found.name for found, _ in stages]
+        before = stages[: names.index(stage.name)]
+        self._require_current(self.ids, [found for found, _ in before])
+        return [s for s in self.ids if all(self._standing(found, s, key) is not None for found, key in before)]
 
-    def _reusable(self, stage: str, subject: str, key: str) -> Record | None:
-        record = self.store.current(stage, subject, key)
-        if record is None or self.redo.everything:
-            return None
-        if not record.done and (self.redo.failed or record.trace):
-            return None
-        return record
+    def _require_current(self, ids: Sequence[str], stages: Sequence[Stage]) -> None:
+        """Refuse to go on while somebody's result is missing or belongs to other scans or settings."""
+        keys = dict(((stage.name, key)) for stage, key in self._stages())
+        for stage in stages:
+            stale = [
+                s for s in ids if not self._failed_before(stage, s) and not self._current(stage, s, keys[stage.name])
+            ]
+            if stale:
+                some = ", ".join(stale[:3]) + (", ..." if len(stale) > 3 else "")
+                raise StageError(
+                    f"{len(stale)} of {len(ids)} subjects have no result of {stage.name} with these scans and settings "
+                    f"({some})",
+                    hint=f"Run `radfuse {stage.name}` first; it redoes only what changed.",
+                )
+
+    def _failed_before(self, stage: Stage, subject: str) -> bool:
+        for found, key in self._stages():
+            if found.name == stage.name:
+                return False
+            record = self._current(found, subject, key)
+            if record is not None and not record.done:
+                return True
+        return False
+
+    def _current(self, stage: Stage, subject: str, key: Callable[[str], str]) -> Record | None:
+        """The record of this subject with these scans and settings, done or failed."""
+        record = self.store.read(stage.name, subject)
+        return record if record is not None and record.key == self._safe_key(key, subject) else None
 
     def _standing(self, stage: Stage, subject: str, key: Callable[[str], str]) -> Record | None:
-        record = self.store.read(stage.name, subject)
-        if record is None or not record.done or record.key != self._safe_key(key, subject):
-            return None
-        return record
+        record = self._current(stage, subject, key)
+        return record if record is not None and record.done else None
+
+    def _measured(self) -> list[str]:
+        return [s for s in self.eligible if self._standing(self.config.extract, s, self._extract_key) is not None]
+
+    def _made_from(self, ids: Sequence[str]) -> str:
+        facts = self.cohort.subjects.loc[list(ids)].to_csv()
+        return digest([(subject, self._extract_key(subject)) for subject in ids], facts)
 
     @staticmethod
     def _safe_key(key: Callable[[str], str], subject: str) -> str:

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class Record:
     files : by name inside the folder, SHA-256 of each file.
     findings : plain JSON values that the stage found.
     what, hint, trace : for a failure, what went wrong, what to do, and the traceback (empty for a data error).
+    transient : whether a failure is the machine's and not the data's (a full disk, a killed worker, a fault of ours):
+        the next run tries again, while bad data fails the same way until it changes.
     """
 
     stage: str
@@ -43,11 +46,35 @@ class Record:
     what: str = ""
     hint: str = ""
     trace: str = ""
+    transient: bool = False
 
     @property
     def done(self) -> bool:
         """Whether there is a result."""
         return self.status == "done"
+
+
+@dataclass(frozen=True)
+class Redo:
+    """What to compute again although its record still stands.
+
+    Parameters
+    ----------
+    everything : every result of the stages asked for.
+    failed : what failed with bad data.
+    """
+
+    everything: bool = False
+    failed: bool = False
+
+    def wants(self, record: Record | None) -> bool:
+        """Whether there is work to do: no record, a transient failure, or one that this asks to repeat."""
+        if record is None or self.everything:
+            return True
+        return not record.done and (self.failed or record.transient)
+
+
+NOTHING = Redo()
 
 
 class Store:
@@ -86,7 +113,8 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).unlink(missing_ok=True)
         for stale in folder.glob(".tmp-*"):
-            stale.unlink()
+            if not process_lives(stale.name.split("-")[1]):
+                stale.unlink(missing_ok=True)
         return folder
 
     def close(self, record: Record) -> Record:
@@ -121,7 +149,23 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def libraries(*names: str) -> dict[str, str]:
     """Versions of the distributions that decide a stage's numbers."""
-    return {name: version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+@cache
+def _version(name: str) -> str:
+    return version(name)
+
+
+def process_lives(process: str) -> bool:
+    """Whether a process of this machine runs, by its number."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

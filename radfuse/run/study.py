@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from radfuse.config import Config
+from radfuse.data.cohort import Problem
 from radfuse.data.predictions import Predictions
 from radfuse.data.study import Study
 from radfuse.data.subject import Subject
@@ -19,9 +21,9 @@ from radfuse.run.judging import PREDICTIONS, Judged, judge, plan_arms
 from radfuse.run.models import save_model
 from radfuse.run.session import Session, failure_table
 from radfuse.run.store import Record, digest, digests, file_digest, libraries, write, write_bytes, write_text
-from radfuse.run.tracking import Trained, track
+from radfuse.run.tracking import Trained, tracked
 
-DIAGNOSTICS, FITTED = "diagnostics.json", "harmonizer.skops"
+DIAGNOSTICS, FITTED, JUDGED = "diagnostics.json", "harmonizer.skops", "judged.json"
 
 
 def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str, dict[str, int]]:
@@ -30,56 +32,61 @@ def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str,
     found = {stage: session.plan(stage) for stage in stages if stage not in {"train"} | skipped}
     if "train" in stages:
         waits = any(counts["redo"] for counts in found.values())
+        if waits:  # the arms follow from a feature table that is not there yet
+            return found
         found["train"] = plan_arms(
-            session.store, session.table(), session.config.train, session.config.harmonize, fusion, stale=waits
+            session.store, session.table(), session.config.train, session.config.harmonize, fusion
         )
     return found
 
 
 def run_study(session: Session) -> Judged:
     """Run every stage in order."""
+    session.everyone("run")
     session.align()
     session.fuse()
     session.extract()
     harmonize_study(session)
-    judged = train_study(session, "all", report=False)
-    return replace(judged, places={**_places(session, report_study(session)), **judged.places})
+    return train_study(session, "all")
 
 
 def harmonize_study(session: Session) -> str:
     """Harmonise the whole table to look at it; give the verdict in words. Training never reads the result."""
-    table = session.table()
-    stage = session.config.harmonize
-    key = digest("harmonize", stage.version, stage.model_dump(mode="json"), libraries("numpy", "scikit-learn"),
-                 file_digest(session.store.root / "features.parquet"), table.subjects.to_csv())  # fmt: skip
-    record = None if session.redo.everything else session.store.current("harmonize", "", key)
-    session.listener.began("harmonize", 1, 0 if record is None else 1)
-    if record is None:
-        record = _harmonize(session, table, key)
+    session.everyone("harmonize")
+    table, key = session.table(), _harmonize_key(session)
+    record = session.store.current("harmonize", "", key)
+    work = session.redo.wants(record)
+    session.listener.began("harmonize", 1, 0 if work else 1)
+    began = time.perf_counter()
+    if record is None or work:
+        record = _harmonize(session, table, key, began)
+    session.timed("harmonize", began, worked=work)
     return "\n".join(f"{modality}: {text}" for modality, text in record.findings["verdicts"].items())
 
 
-def train_study(session: Session, fusion: str, *, report: bool = True) -> Judged:
-    """Train the arms of the fusion levels asked for, score them, and track them in MLflow."""
+def train_study(session: Session, fusion: str) -> Judged:
+    """Train the arms of the fusion levels asked for, score every arm that stands, report, and track in MLflow."""
+    session.everyone("train")
     began = time.perf_counter()
     config, table = session.config, session.table()
+    session.describe()
     judged = judge(
         session.store, table, config.train, config.harmonize, session.executor, session.listener, session.log,
-        fusion=fusion, redo=session.redo.everything,
+        fusion=fusion, redo=session.redo,
     )  # fmt: skip
     session.timed("train", began, worked=judged.trained > 0)
-    session.failed_arms = judged.failed
-    session.write_failures()
-    hashes = _hashes(session)
-    where = track(
-        Trained(session.store, session.study, config.name, config.tracking, table, config.train, judged, hashes)
-    )
-    judged = replace(judged, places={"MLflow": where})
-    return replace(judged, places={**_places(session, report_study(session)), **judged.places}) if report else judged
+    session.write_failures(judged.failed)
+    failed = [[problem.subject, problem.what, problem.hint] for problem in judged.failed]
+    write_text(session.store.folder("report") / JUDGED, json.dumps({"key": _judged_key(session), "failed": failed}))
+    page = report_study(session)
+    hashes, settings = _hashes(session), public_settings(config)
+    trained = Trained(session.store, session.study, config.name, config.tracking, table, settings, judged, hashes)
+    return tracked(trained, {"report": str(page), "table": str(page.with_name("auc.csv"))})
 
 
 def report_study(session: Session) -> Path:
     """Write report/index.html and its figures."""
+    session.everyone("report")
     study = collect(session)
     began = time.perf_counter()
     page = session.config.report(study)
@@ -92,36 +99,72 @@ def report_study(session: Session) -> Path:
 
 
 def collect(session: Session) -> Study:
-    """Gather everything that this run found so far."""
+    """Gather everything that this run found with the present settings; what belongs to others is left out."""
     store, config = session.store, session.config
-    has_table = (store.root / "features.parquet").is_file()
-    arms = store.root / "report" / PREDICTIONS
-    contrast = store.root / "report" / "contrast.json"
+    folder = store.folder("report")
+    table = session.table() if (store.root / "features.parquet").is_file() else None
+    state = _judged_state(session) if table is not None else None
     diagnostics = store.folder("harmonize") / DIAGNOSTICS
-    failures = failure_table(session.failures())
+    harmonized = table is not None and store.current("harmonize", "", _harmonize_key(session)) is not None
+    failures = failure_table([*session.failures(), *failed_arms(session)])
     failed = set(failures["subject"])
     roster = session.cohort.subjects.assign(
         status=["failed" if subject in failed else "complete" for subject in session.cohort.ids]
     )
     return Study(
         name=config.name,
-        config=config.model_dump(mode="json"),
+        config=public_settings(config),
         roster=roster,
         failures=failures,
         findings=session.findings(),
         examples=_examples(session, config.report.examples),
-        table=session.table() if has_table else None,
-        harmonization=json.loads(diagnostics.read_text()) if diagnostics.is_file() else None,
-        predictions=Predictions(pd.read_parquet(arms)) if arms.is_file() else None,
-        auc=pd.read_csv(store.root / "report" / "auc.csv") if arms.is_file() else None,
-        contrast=json.loads(contrast.read_text()) if contrast.is_file() else None,
+        table=table,
+        harmonization=json.loads(diagnostics.read_text(encoding="utf-8")) if harmonized else None,
+        predictions=Predictions(pd.read_parquet(folder / PREDICTIONS)) if state else None,
+        auc=pd.read_csv(folder / "auc.csv") if state else None,
+        contrast=json.loads((folder / "contrast.json").read_text(encoding="utf-8")) if state else None,
         seconds=session.seconds,
         environment=environment(),
     )
 
 
-def _harmonize(session: Session, table: FeatureTable, key: str) -> Record:
-    began = time.perf_counter()
+def failed_arms(session: Session) -> list[Problem]:
+    """The arms that could not be trained with the present features and settings."""
+    state = _judged_state(session) or {}
+    return [Problem(arm, what, hint, fatal=False) for arm, what, hint in state.get("failed", ())]
+
+
+def public_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide results, without where the files lie on this machine."""
+    settings = config.model_dump(mode="json", exclude={"execution"})
+    settings["cohort"]["root"] = "."
+    return settings
+
+
+def _judged_state(session: Session) -> dict[str, Any] | None:
+    """What the last training left, when it is of the present features and settings."""
+    try:
+        state = json.loads((session.store.folder("report") / JUDGED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return dict(state) if state.get("key") == _judged_key(session) else None
+
+
+def _judged_key(session: Session) -> str:
+    config = session.config
+    stages = [config.train.model_dump(mode="json"), config.harmonize.model_dump(mode="json")]
+    return digest(stages, file_digest(session.store.root / "features.parquet"))
+
+
+def _harmonize_key(session: Session) -> str:
+    stage = session.config.harmonize
+    files = [file_digest(session.store.root / name) for name in ("features.parquet", "subjects.csv")]
+    deciding = libraries("numpy", "scikit-learn")
+    return digest("harmonize", stage.version, stage.model_dump(mode="json"), deciding, files)
+
+
+def _harmonize(session: Session, table: FeatureTable, key: str, began: float) -> Record:
+    session.describe()
     store = session.store
     folder = store.open("harmonize")
     found = session.config.harmonize(table)
@@ -131,7 +174,7 @@ def _harmonize(session: Session, table: FeatureTable, key: str) -> Record:
     write(folder / FITTED, lambda path: save_model(found.transformer, path))
     verdicts = {modality: each.get("verdict", "") for modality, each in found.diagnostics.items()}
     files = digests(folder, ["features.parquet", "features.csv", DIAGNOSTICS, FITTED])
-    seconds = session.timed("harmonize", began)
+    seconds = round(time.perf_counter() - began, 2)
     return store.close(Record("harmonize", "", key, "done", seconds, files, {"verdicts": verdicts}))
 
 
@@ -155,10 +198,6 @@ def _hashes(session: Session) -> dict[str, str]:
     root = session.config.cohort.root
     return {
         "manifest": file_digest(root / session.config.cohort.manifest),
-        "config": file_digest(session.store.root / "run.yaml"),
+        "config": digest(public_settings(session.config)),
         "features": file_digest(session.store.root / "features.parquet"),
     }
-
-
-def _places(session: Session, page: Path) -> dict[str, str]:
-    return {"report": str(page), "table": str(page.with_name("auc.csv"))}

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from radfuse.component import Stage, describe
-from radfuse.config import Config, Execution, read_parameters, set_value
+from radfuse.config import Execution, Tracking, read_parameters, set_value
 from radfuse.data.cohort import Cohort, Columns, Problem, refuse, subject_facts
 from radfuse.data.reading.tables import read_manifest, read_table
 from radfuse.data.study import Study
 from radfuse.data.table import FeatureTable
-from radfuse.errors import CohortError, ConfigError, DataError
+from radfuse.errors import CohortError, ConfigError, DataError, StageError
 from radfuse.extract.stage import Extract
 from radfuse.harmonize.stage import Harmonize
 from radfuse.report.stage import Report
@@ -31,7 +33,7 @@ from radfuse.run.progress import Listener
 from radfuse.run.session import DECIDING, failure_table
 from radfuse.run.store import Store, digest, file_digest, libraries, write, write_bytes, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
-from radfuse.run.tracking import Trained, track
+from radfuse.run.tracking import Trained, tracked
 from radfuse.train.stage import Train
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -57,6 +59,7 @@ def extract_table(
     overrides : settings of ``extract`` and ``execution``.
     output : the CSV to write; ``.parquet`` and ``diagnostics`` go beside it.
     """
+    _require_csv(output)
     chosen, modalities = only
     cohort = Cohort.assemble(read_manifest(manifest), {}, Columns(), manifest.resolve().parent, modalities)
     cohort.require_sound()
@@ -77,7 +80,7 @@ def extract_table(
         if record is not None and record.done:
             done[task.subject] = record
     listener.began("extract", len(tasks), len(done))
-    with LocalExecutor(execution.jobs) as executor:
+    with _alone(store.root), LocalExecutor(execution.jobs) as executor:
         for task, record in executor.map(perform, [task for task in tasks if task.subject not in done], lost):
             done[task.subject] = record
             listener.advanced("extract", record)
@@ -102,6 +105,7 @@ def harmonize_table(
     """Harmonise a feature table of one's own and write it; give the verdict in words."""
     if batch is None:
         raise ConfigError("harmonising needs --batch", hint="Name the column of --subjects with the scanner or site.")
+    _require_csv(output)
     covariates = _names(protect)
     table = _own_table(features, facts, Columns(batches={"*": batch}, covariates=covariates))
     stage = _harmonize(covariates, overrides)
@@ -135,33 +139,52 @@ def train_table(
     table = _own_table(features, facts, roles)
     store = Store(output)
     output.mkdir(parents=True, exist_ok=True)
-    with LocalExecutor(execution.jobs) as executor:
+    with _alone(output), LocalExecutor(execution.jobs) as executor:
         began = time.perf_counter()
         log = RunLog(output / "log.jsonl")
         judged = judge(store, table, train, harmonize, executor, listener, log, fusion=fusion)
         listener.ended("train", time.perf_counter() - began)
-    tracking = Config.model_fields["tracking"].default
-    hashes = {"features": file_digest(features)}
-    name = output.resolve().name
-    where = track(Trained(store, output, name, tracking, table, train, judged, hashes))
-    page = Report()(
-        Study(
-            name=name,
-            config={"train": train.model_dump(mode="json"), "harmonize": harmonize.model_dump(mode="json")},
-            roster=table.subjects.assign(status="complete"),
-            failures=failure_table(judged.failed),
-            table=table,
-            predictions=judged.predictions,
-            auc=judged.auc,
-            contrast=judged.contrast,
-            environment=environment(),
-        )
+        settings = {"train": train.model_dump(mode="json"), "harmonize": harmonize.model_dump(mode="json")}
+        _write_page(store, table, settings, judged)
+        places = {"report": str(output / "report" / "index.html"), "table": str(output / "report" / "auc.csv")}
+        hashes = {"features": file_digest(features), "config": digest(settings)}
+        name = output.resolve().name
+        return tracked(Trained(store, output, name, Tracking(), table, settings, judged, hashes), places)
+
+
+def _write_page(store: Store, table: FeatureTable, settings: Mapping[str, Any], judged: Judged) -> None:
+    study = Study(
+        name=store.root.resolve().name,
+        config=settings,
+        roster=table.subjects.assign(status="complete"),
+        failures=failure_table(judged.failed),
+        table=table,
+        predictions=judged.predictions,
+        auc=judged.auc,
+        contrast=judged.contrast,
+        environment=environment(),
     )
+    page, folder = Report()(study), store.folder("report")
     for file, content in page.figures.items():
-        write_bytes(store.folder("report") / file, content)
-    write_text(store.folder("report") / "index.html", page.html)
-    places = {"report": str(output / "report" / "index.html"), "table": str(output / "report" / "auc.csv")}
-    return replace(judged, places=places | {"MLflow": where})
+        write_bytes(folder / file, content)
+    write_text(folder / "index.html", page.html)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder against a second command."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise StageError(f"another radfuse works in {folder}", hint="Wait for it, or choose another -o.") from error
+
+
+def _require_csv(output: Path) -> None:
+    if output.suffix != ".csv":
+        raise ConfigError(f"-o {output}: expected a name that ends in .csv", hint="A Parquet file goes beside it.")
+    output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _own_table(features: Path, facts: Path | None, columns: Columns) -> FeatureTable:

@@ -9,7 +9,7 @@ from typing import Any
 
 from radfuse.component import Stage
 from radfuse.data.cohort import Scan
-from radfuse.errors import DataError, RadfuseError
+from radfuse.errors import RadfuseError, StageError
 from radfuse.run import subjects
 from radfuse.run.store import Record, Store, digests
 
@@ -64,7 +64,7 @@ def recorded(
 
 def lost(task: SubjectTask) -> Record:
     """Answer for a worker that was killed while it had this task alone."""
-    error = DataError(
+    error = StageError(
         "the worker process was killed, most likely for want of memory",
         hint="Close other programs, set align.margin_mm to crop around the region, or use a coarser grid.",
     )
@@ -86,6 +86,7 @@ def _failure(stage: str, item: str, key: str, seconds: float, error: Exception) 
         what=f"{message} ({notes})" if notes else message,
         hint=error.hint if isinstance(error, RadfuseError) else "This is a fault of radfuse; the record has the trace.",
         trace="" if expected else "".join(traceback.format_exception(error)),
+        transient=not expected or isinstance(error, StageError),
     )
 
 

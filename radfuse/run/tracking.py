@@ -8,21 +8,23 @@ import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
+import yaml
 
 import radfuse
 from radfuse.config import Tracking
+from radfuse.data.cohort import Problem
 from radfuse.data.table import FeatureTable
 from radfuse.report.roc import arm_roc_svg
 from radfuse.run.judging import FOLDS, MODEL, PREDICTIONS, Judged
 from radfuse.run.models import load_model, trusted_types
-from radfuse.run.store import Store, digest, file_digest, write_bytes, write_text
-from radfuse.train.stage import Train
+from radfuse.run.store import Store, digest, file_digest, process_lives, write_bytes, write_text
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -48,7 +50,8 @@ class Trained:
     study : the folder of mlflow.db, which is used unless MLFLOW_TRACKING_URI names a server.
     name : of the study; the experiment, unless the settings name another.
     settings : what to log.
-    table, train, judged : what the arms learned from, how, and what came of it.
+    table, judged : what the arms learned from, and what came of it.
+    config : the settings that decide results, as plain values; logged as run.yaml.
     hashes : content hashes of manifest, config and features; they become tags.
     """
 
@@ -57,20 +60,50 @@ class Trained:
     name: str
     settings: Tracking
     table: FeatureTable
-    train: Train
+    config: Mapping[str, Any]
     judged: Judged
     hashes: Mapping[str, str]
 
 
-def track(trained: Trained) -> str:
-    """Record every arm in MLflow and say how to look; what is recorded already is left as it is."""
+def tracked(trained: Trained, places: Mapping[str, str]) -> Judged:
+    """Record every arm in MLflow, and add to ``places`` how to look.
+
+    What is recorded already is left as it is. A server that does not answer costs nothing but the record: it becomes a
+    line among the failures, and the same command records later.
+    """
+    from mlflow.exceptions import MlflowException
+
+    judged = trained.judged
     with _quiet_mlflow(trained.study) as uri:
-        predictions = file_digest(trained.store.root / "report" / "predictions.parquet")
-        key = digest(uri, trained.name, predictions, dict(trained.hashes))
-        if _read_tracked(trained.store).get("key") != key:
-            run = _record(trained)
-            write_text(trained.store.root / TRACKED, json.dumps({"key": key, "run": run}) + "\n")
-        return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else uri
+        try:
+            _record_once(trained, uri)
+        except (MlflowException, OSError) as error:
+            first = str(error).splitlines()[0]
+            hint = "The results are complete; the same command records them once the server answers."
+            problem = Problem("MLflow", f"track: {_public(uri)}: {first}", hint, fatal=False)
+            return replace(judged, failed=(*judged.failed, problem), places=places)
+    look = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else _public(uri)
+    return replace(judged, places={**places, "MLflow": look})
+
+
+def _record_once(trained: Trained, uri: str) -> None:
+    import mlflow
+
+    report = trained.store.folder("report")
+    results = [file_digest(report / name) for name in ("predictions.parquet", "auc.csv", "contrast.json")]
+    key, before = digest(uri, trained.name, results, dict(trained.hashes)), _read_tracked(trained.store)
+    if before.get("key") == key:
+        with suppress(mlflow.MlflowException):
+            if mlflow.MlflowClient().get_run(before["run"]).info.lifecycle_stage == "active":
+                return
+    run = _record(trained)
+    write_text(trained.store.root / TRACKED, json.dumps({"key": key, "run": run}) + "\n")
+
+
+def _public(uri: str) -> str:
+    """A server's address without a password in it."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.netloc else uri
 
 
 def _record(trained: Trained) -> str:
@@ -83,11 +116,12 @@ def _record(trained: Trained) -> str:
         mlflow.create_experiment(experiment, artifact_location=artifacts if local else None)
     mlflow.set_experiment(experiment)
     _close_orphans(mlflow.MlflowClient(), experiment)
-    tags = _tags(trained.train, trained.hashes)
+    tags = _tags(trained)
     root, contrast = trained.store.root, trained.judged.contrast
     with mlflow.start_run(run_name=root.name, tags=tags | _owner()) as parent:
-        mlflow.log_params(_params(trained.train))
-        for file in ("report/auc.csv", "report/contrast.json", "splits.csv", "run.yaml", "environment.json"):
+        mlflow.log_params(_params(trained.config["train"]))
+        mlflow.log_text(yaml.safe_dump(dict(trained.config), sort_keys=False), "run.yaml")
+        for file in ("report/auc.csv", "report/contrast.json", "splits.csv", "environment.json"):
             if (root / file).is_file():
                 mlflow.log_artifact(str(root / file))
         if contrast:
@@ -168,7 +202,7 @@ def _close_orphans(client: MlflowClient, experiment: str) -> None:
     found = client.get_experiment_by_name(experiment)
     for run in client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'"):
         host, _, process = run.data.tags.get("radfuse.process", "").partition(":")
-        if host == _host() and process.isdigit() and not Path(f"/proc/{process}").exists():
+        if host == _host() and not process_lives(process):
             client.set_terminated(run.info.run_id, "KILLED")
 
 
@@ -181,13 +215,15 @@ def _host() -> str:
     return digest(socket.gethostname())[:12]
 
 
-def _tags(train: Train, hashes: Mapping[str, str]) -> dict[str, str]:
-    tags = {f"radfuse.{name}_hash": value for name, value in hashes.items()}
-    return tags | {"radfuse.version": radfuse.__version__, "radfuse.primary": train.primary.model_dump_json()}
+def _tags(trained: Trained) -> dict[str, str]:
+    tags = {f"radfuse.{name}_hash": value for name, value in trained.hashes.items()}
+    return tags | {
+        "radfuse.version": radfuse.__version__,
+        "radfuse.primary": json.dumps(trained.config["train"]["primary"]),
+    }
 
 
-def _params(train: Train) -> dict[str, str]:
-    settings = train.model_dump(mode="json")
+def _params(settings: Mapping[str, Any]) -> dict[str, str]:
     return {f"train.{name}": json.dumps(value)[:500] for name, value in settings.items()}
 
 

@@ -81,7 +81,6 @@ def _header(path: Path) -> list[str]:
 
 
 def _column(table: pd.DataFrame, name: str) -> str | None:
-    for column in table.columns:
-        if str(column).strip().lower() in ALIASES[name]:
-            return str(column)
-    return None
+    """Find a column by its name or, failing that, by the first alias that is there."""
+    present = {str(column).strip().lower(): str(column) for column in reversed(table.columns)}
+    return next((present[alias] for alias in ALIASES[name] if alias in present), None)

@@ -2,11 +2,12 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ class LocalExecutor:
     def __init__(self, jobs: int | None = None) -> None:
         self.jobs = jobs or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
+        self._environment: dict[str, str | None] = {}
 
     def __enter__(self) -> "LocalExecutor":
         return self
@@ -38,6 +40,12 @@ class LocalExecutor:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._environment = {}
 
     def map(
         self, work: Callable[[Task], Result], tasks: Sequence[Task], lost: Callable[[Task], Result]
@@ -45,62 +53,51 @@ class LocalExecutor:
         """Run every task, giving each result as it comes, in no particular order.
 
         A worker that is killed (out of memory, mostly) takes the whole pool with it. The tasks without a result are
-        then run again one at a time; the one that kills its worker again is answered by ``lost``.
+        then run once more, each alone; one that kills its worker again is answered by ``lost``.
         """
         pending = list(tasks)
-        for batch in self._submit(work, pending):
-            task, result = batch
+        for task, result in self._submit(work, pending):
             pending.remove(task)
             yield task, result
         for task in pending:
-            alone = list(self._submit(work, [task], jobs=1))
+            alone = list(self._submit(work, [task]))
             yield alone[0] if alone else (task, lost(task))
 
-    def _submit(
-        self, work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | None = None
-    ) -> Iterator[tuple[Task, Result]]:
-        if not tasks:
-            return
-        pool = self._started(jobs)
-        futures: dict[Future[Result], Task] = {pool.submit(work, task): task for task in tasks}
+    def _submit(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
+        """Give the results until the pool breaks; the caller sees which tasks have none."""
         try:
+            pool = self._started()
+            futures: dict[Future[Result], Task] = {pool.submit(work, task): task for task in list(tasks)}
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                result = future.result()
+                yield futures[future], result
         except BrokenProcessPool:
-            pool.shutdown(wait=False, cancel_futures=True)
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _started(self, jobs: int | None) -> ProcessPoolExecutor:
-        if jobs is not None and self._pool is not None:
-            self._pool.shutdown(wait=True)
-            self._pool = None
+    def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            with _single_threaded():
-                context = get_context("spawn")
-                self._pool = ProcessPoolExecutor(jobs or self.jobs, mp_context=context, initializer=_leave_interrupts)
-                # Workers start at the first submit, so one is made now, while the environment holds.
-                for _ in range(jobs or self.jobs):
-                    self._pool.submit(os.getpid)
+            # Workers read these when their libraries load; they stay set as long as a worker may be started.
+            for name in (*THREAD_VARIABLES, ITK_THREADS):
+                self._environment.setdefault(name, os.environ.get(name))
+                os.environ[name] = "1"
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=get_context("spawn"), initializer=_prepare)
         return self._pool
 
 
-def _leave_interrupts() -> None:
+def _prepare() -> None:
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in (*THREAD_VARIABLES, ITK_THREADS)}
-    os.environ.update(dict.fromkeys(before, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def _die_with_parent() -> None:
+    """A worker that outlives a killed run would go on writing into a folder that nobody has locked."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
