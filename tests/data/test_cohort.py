@@ -124,3 +124,8 @@ def test_a_table_without_a_subject_column_says_so(tmp_path: Path) -> None:
         read_table(tmp_path / "t.csv")
     with pytest.raises(CohortError, match="table not found"):
         read_table(tmp_path / "absent.csv")
+
+
+def test_the_column_named_subject_wins_over_its_aliases(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,subject,y\n1,a,0\n2,b,1\n")
+    assert list(read_table(tmp_path / "t.csv").index) == ["a", "b"]

@@ -96,7 +96,8 @@ def test_the_logged_model_has_a_signature_and_predicts(demo: Path, run: Path) ->
 def test_running_again_reuses_everything_and_changes_no_byte(demo: Path, run: Path) -> None:
     before = {name: (run / name).read_bytes() for name in ("features.csv", "report/auc.csv", "splits.csv")}
     plan = json.loads(radfuse("run", "--dry-run", "--json", cwd=demo).stdout)["plan"]
-    assert all(counts == {"reuse": 60, "redo": 0} for counts in plan.values())
+    assert set(plan) == {"align", "fuse", "extract", "train"}
+    assert all(counts["redo"] == 0 < counts["reuse"] for counts in plan.values())
     again = radfuse("train", "--fusion", "late", "--jobs", 1, cwd=demo)
     assert again.returncode == 0, again.stderr
     assert radfuse("run", "-q", cwd=demo).returncode == 0

@@ -90,7 +90,7 @@ def test_a_misspelt_setting_is_named_with_what_was_meant(study: Path) -> None:
 def test_the_outcome_cannot_be_protected(study: Path) -> None:
     done = radfuse("run", "--set", "harmonize.harmonizer.protect=[outcome]", cwd=study)
     assert done.returncode == 2
-    assert "which is the outcome" in done.stderr
+    assert "cannot be protected" in done.stderr
 
 
 def test_a_folder_without_a_study_says_what_to_do(tmp_path: Path) -> None:
@@ -108,3 +108,45 @@ def test_a_gpu_that_is_not_there_is_an_error_when_asked_for(study: Path) -> None
     done = radfuse("fuse", "--device", "cuda", "--subject", "phantom-005", cwd=study)
     assert done.returncode == 2
     assert "no CUDA device" in done.stderr
+
+
+@pytest.mark.slow
+def test_nothing_is_judged_on_results_of_other_scans_or_settings(study: Path) -> None:
+    for command in ("align", "fuse", "extract"):
+        assert radfuse(command, "-q", *FAST, cwd=study).returncode == 0
+    changed = radfuse("extract", "-q", *FAST, "--set", "align.spacing_mm=3", cwd=study)
+    assert changed.returncode == 2
+    assert "8 of 8 subjects have no result of align with these scans and settings" in changed.stderr
+    source = study / "images" / "phantom-002" / "CT.nii.gz"
+    image = sitk.ReadImage(str(source))
+    sitk.WriteImage(image + 1, str(source))
+    for command in ("extract", "train"):
+        stale = radfuse(command, "-q", *FAST, cwd=study)
+        assert stale.returncode == 2
+        assert "1 of 8 subjects" in stale.stderr
+        assert "phantom-002" in stale.stderr
+    drop_row(study, "phantom-003", "CT")
+    drop_row(study, "phantom-003", "PET")
+    for command in ("align", "fuse"):
+        assert radfuse(command, "-q", *FAST, cwd=study).returncode == 0
+    stale = radfuse("train", "-q", *FAST, cwd=study)
+    assert stale.returncode == 2
+    assert "Run `radfuse extract`" in stale.stderr
+
+
+def test_looking_writes_nothing(study: Path) -> None:
+    before = sorted(study.rglob("*"))
+    done = radfuse("run", "--dry-run", "--set", "align.spacing_mm=5", cwd=study)
+    assert done.returncode == 0, done.stderr
+    assert "align: reuse 0, redo 8" in done.stdout
+    assert sorted(study.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["cohort.batches={CT: outcome}", "cohort.group=outcome", "cohort.covariates=[outcome]"],
+)
+def test_the_outcome_has_no_second_role(study: Path, setting: str) -> None:
+    done = radfuse("validate", "--set", setting, cwd=study)
+    assert done.returncode == 2
+    assert "is the outcome and cannot be" in done.stderr

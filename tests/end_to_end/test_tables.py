@@ -68,6 +68,15 @@ def test_harmonize_removes_the_site_and_says_so(tables: Path) -> None:
         assert abs(left) < 0.35 < abs(gap)
 
 
+@pytest.mark.parametrize(
+    "role", [("--batch", "y"), ("--set", "train.baselines.clinical=[y]")], ids=["batch", "clinical"]
+)
+def test_the_outcome_may_not_be_looked_at(tables: Path, role: tuple[str, str]) -> None:
+    done = radfuse("train", "--features", "F.csv", "--subjects", "S.csv", "--outcome", "y", *role, cwd=tables)
+    assert done.returncode == 2
+    assert "is the outcome and cannot be" in done.stderr
+
+
 def test_the_outcome_may_not_be_protected(tables: Path) -> None:
     done = radfuse(
         "train", "--features", "F.csv", "--subjects", "S.csv", "--outcome", "y", "--batch", "site", "--protect", "y",

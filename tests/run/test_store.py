@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from radfuse.errors import DataError, StageError
-from radfuse.run.store import Record, Store, digest, digests, write_text
+from radfuse.run.store import Record, Redo, Store, digest, digests, write_text
 from radfuse.run.tasks import recorded
 
 
@@ -44,7 +44,7 @@ def test_a_result_without_a_record_does_not_exist(store: Store) -> None:
 
 def test_opening_for_writing_withdraws_the_old_result(store: Store) -> None:
     finished(store)
-    (store.folder("align", "p1") / ".tmp-1-a.txt").write_text("torn")
+    (store.folder("align", "p1") / ".tmp-4194305-a.txt").write_text("torn")
     folder = store.open("align", "p1")
     assert store.current("align", "p1", "k") is None
     assert list(folder.glob(".tmp-*")) == []
@@ -85,3 +85,18 @@ def test_bad_data_is_a_record_without_a_trace_and_a_fault_of_ours_has_one(store:
     record = recorded(store, "align", "p1", "k", empty)
     assert (record.status, record.what, record.hint, record.trace) == ("failed", "the mask is empty", "Draw one.", "")
     assert "ZeroDivisionError" in recorded(store, "align", "p2", "k", broken).trace
+
+
+def test_bad_data_is_not_tried_again_and_a_failing_machine_is(store: Store) -> None:
+    def full(folder: Path) -> tuple[list[str], dict[str, object]]:
+        raise OSError(28, "No space left on device")
+
+    def empty(folder: Path) -> tuple[list[str], dict[str, object]]:
+        raise DataError("the mask is empty")
+
+    assert Redo().wants(recorded(store, "align", "p1", "k", full))
+    assert not Redo().wants(recorded(store, "align", "p2", "k", empty))
+    assert Redo(failed=True).wants(store.read("align", "p2"))
+    assert Redo().wants(None)
+    assert not Redo().wants(finished(store))
+    assert Redo(everything=True).wants(finished(store))
