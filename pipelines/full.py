@@ -23,7 +23,7 @@ def full(config: Path, study: Path, set_: Annotated[list[str] | None, typer.Opti
         judged = train_study(session, "all")
         typer.echo(judged.auc[["arm", "auc", "ci_low", "ci_high", "n", "events"]].to_string(index=False))
         typer.echo(judged.verdict)
-        for problem in session.failures():
+        for problem in session.ledger.failures():
             typer.echo(f"left out: {problem.subject}: {problem.what}")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def finish(session: "Session", options: StudyOptions, *, judged: "Judged | None" = None) -> None:
     """Print the outcome of a study command and leave with 1 when subjects failed."""
-    failures = [problem for problem in session.failures() if problem.subject in session.only]
+    failures = [problem for problem in session.ledger.failures() if problem.subject in session.only]
     failures += judged.failed if judged is not None else ()
     if options.as_json:
         typer.echo(json.dumps(_summary(session, failures, judged), indent=1))

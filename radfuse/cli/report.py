@@ -15,4 +15,4 @@ def report(options: StudyOptions) -> None:
         return typer.echo("report: works on the whole table at once, in seconds; nothing to plan")
     with options.open() as session:
         typer.echo(f"report: {report_study(session)}")
-        tell_failures([*session.failures(), *failed_arms(session)])
+        tell_failures([*session.ledger.failures(), *failed_arms(session)])

@@ -41,6 +41,11 @@ class ComBat(Harmonizer):
     unseen_level: Literal["mode", "refuse"] = Field(
         "mode", description="A new row with a covariate level that training lacks: use the commonest level, or stop."
     )
+    confounded: Literal["pass", "refuse"] = Field(
+        "pass",
+        description="Covariates that cannot be told from the batches, as small folds have them: leave the modality raw "
+        "and flag it, or stop.",
+    )
     tolerance: PositiveFloat = Field(1e-4, description="Largest relative change at which the iteration ends.")
     backend: Literal["radfuse", "neurocombat"] = Field(
         "radfuse",

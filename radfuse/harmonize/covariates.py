@@ -77,22 +77,33 @@ def require_separable(design: Array, batch: npt.NDArray[Any], facts: pd.DataFram
     facts : the covariates as given, for the message; same rows.
     modality : for the message.
     """
-    varying = design[:, np.ptp(design, axis=0) > 0] if design.size else design
-    if varying.shape[1] == 0:
-        return
-    names = np.unique(batch)
-    indicators = (batch[:, None] == names[None, :]).astype(np.float64)
-    whole = np.hstack([indicators, varying])
-    values = np.linalg.svd(whole / np.linalg.norm(whole, axis=0), compute_uv=False)
-    enough_rows = whole.shape[0] >= whole.shape[1]
-    if enough_rows and values[-1] * CONDITION_LIMIT > values[0]:
+    whole, condition = _condition(design, batch)
+    if condition <= CONDITION_LIMIT:
         return
     raise ConfigError(
         f"{modality}: the protected covariates cannot be told from the batches "
-        f"({whole.shape[0]} rows, {whole.shape[1]} columns, "
-        f"condition number {values[0] / max(values[-1], np.finfo(float).tiny):.1e}):\n{_table(batch, facts)}",
+        f"({whole.shape[0]} rows, {whole.shape[1]} columns, condition number {condition:.1e}):\n{_table(batch, facts)}",
         hint="Protect fewer covariates, or merge batches with harmonizer.merge.",
     )
+
+
+def separable(design: Array, batch: npt.NDArray[Any]) -> bool:
+    """Whether least squares can tell the covariates from the batches."""
+    return _condition(design, batch)[1] <= CONDITION_LIMIT
+
+
+def _condition(design: Array, batch: npt.NDArray[Any]) -> tuple[Array, float]:
+    """Give batch indicators beside the covariates that vary, and the condition number of their scaled columns."""
+    varying = design[:, np.ptp(design, axis=0) > 0] if design.size else design
+    names = np.unique(batch)
+    indicators = (batch[:, None] == names[None, :]).astype(np.float64)
+    whole = np.hstack([indicators, varying])
+    if varying.shape[1] == 0:
+        return whole, 1.0
+    if whole.shape[0] < whole.shape[1]:
+        return whole, float("inf")
+    values = np.linalg.svd(whole / np.linalg.norm(whole, axis=0), compute_uv=False)
+    return whole, float(values[0] / max(values[-1], np.finfo(float).tiny))
 
 
 def entangled(design: Array, batch: npt.NDArray[Any]) -> float:

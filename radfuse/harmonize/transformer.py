@@ -14,7 +14,15 @@ from radfuse.data.names import modality_of
 from radfuse.data.table import BATCH, CONTEXT, GROUP, OUTCOME
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.batches import PASSED, Policy, assign, plan
-from radfuse.harmonize.covariates import ENTANGLED, encode, entangled, learn, refuse_outcome, require_separable
+from radfuse.harmonize.covariates import (
+    ENTANGLED,
+    encode,
+    entangled,
+    learn,
+    refuse_outcome,
+    require_separable,
+    separable,
+)
 from radfuse.harmonize.estimates import Array, Estimates, Recipe, fit
 
 log = logging.getLogger(__name__)
@@ -45,6 +53,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     estimates_ : by modality, what `Estimates.to_dict` gives; a modality with fewer than two batches has none.
     plans_ : by modality, what `batches.plan` decided.
+    confounded_ : the modalities left as they are, because the covariates cannot be told from their batches.
     covariates_ : by protected covariate, how it is encoded.
     places_ : by modality, where its feature columns are.
     report_ : by modality, what was done, in plain data: ``batches`` (by label: rows, treatment), ``rows``,
@@ -66,6 +75,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         flag_below: int = 10,
         unseen: str = "pass",
         unseen_level: str = "mode",
+        confounded: str = "pass",
         tolerance: float = 1e-4,
         backend: str = "radfuse",
     ) -> None:
@@ -80,6 +90,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.flag_below = flag_below
         self.unseen = unseen
         self.unseen_level = unseen_level
+        self.confounded = confounded
         self.tolerance = tolerance
         self.backend = backend
 
@@ -93,6 +104,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.plans_: dict[str, Any] = {}
         self.estimates_: dict[str, Any] = {}
         self.report_: dict[str, Any] = {}
+        self.confounded_: list[str] = []
         self.places_ = _by_modality(X)
         for modality, places in self.places_.items():
             policy = self._policy(modality)
@@ -104,6 +116,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             estimates = None
             if len(planned["fitted"]) >= 2:
                 estimates = self._estimate(modality, values, batch, design, facts)
+            if estimates is not None:
                 self.estimates_[modality] = estimates.to_dict()
             self.report_[modality] = self._describe(modality, X, columns, batch, filled, estimates)
         log.debug("ComBat fitted on %d rows: %s", len(X), ", ".join(self.report_) or "no modality has a batch column")
@@ -137,7 +150,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         flags = {}
         for modality, planned in self.plans_.items():
             batch = assign(X[_batch_column(modality)], planned, self._policy(modality), modality)
-            flags[modality] = batch == PASSED
+            flags[modality] = (batch == PASSED) | (modality in self.confounded_)
         filled = self._design(facts)[1]
         return pd.DataFrame(flags | {f"{CONTEXT}{name}": rows for name, rows in filled.items()}, index=X.index)
 
@@ -182,8 +195,11 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _estimate(
         self, modality: str, values: Array, batch: npt.NDArray[Any], design: Array, facts: pd.DataFrame
-    ) -> Estimates:
+    ) -> Estimates | None:
         own = batch != PASSED
+        if self.confounded == "pass" and not separable(design[own], batch[own].astype(str)):
+            self.confounded_.append(modality)
+            return None
         require_separable(design[own], batch[own].astype(str), facts[own], modality)
         policy = self._policy(modality)
         recipe = Recipe(
@@ -208,8 +224,10 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         estimates: Estimates | None,
     ) -> dict[str, Any]:
         planned = self.plans_[modality]
-        passed = batch == PASSED
+        passed = (batch == PASSED) | (modality in self.confounded_)
         flags = list(planned["flags"])
+        if modality in self.confounded_:
+            flags.append("the protected covariates cannot be told from the batches: the modality is left as it is")
         left_out: list[str] = []
         if estimates is not None:
             left_out = [column for column, used in zip(columns, estimates.usable, strict=True) if not used]

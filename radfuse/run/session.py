@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,17 +21,13 @@ from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
 from radfuse.run import subjects
 from radfuse.run.environment import describe_environment
 from radfuse.run.executors.local import LocalExecutor
+from radfuse.run.ledger import Ledger
 from radfuse.run.logs import RunLog
 from radfuse.run.progress import Listener, Silent
-from radfuse.run.store import NOTHING, Record, Redo, Store, digest, file_digest, libraries, write, write_text
+from radfuse.run.store import NOTHING, Record, Redo, Store, write, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
 
 TIMINGS, SOURCE = "timings.json", "features.json"
-DECIDING = {
-    "align": ("SimpleITK", "numpy"),
-    "fuse": ("torch", "PyWavelets", "numpy"),
-    "extract": ("pyradiomics-cuda", "SimpleITK", "PyWavelets", "numpy"),
-}
 
 
 class Session:
@@ -66,13 +62,13 @@ class Session:
         self.cohort = config.read_cohort()
         self.cohort.require_sound()
         self.config = _resolve(config, self.cohort)
+        self.ledger = Ledger(self.store, self.config, self.cohort)
         self.only = _known(only, self.cohort)
         self.executor = LocalExecutor(config.execution.jobs)
         self.seconds: dict[str, float] = {}
         self.looking = looking
         self.log = RunLog(self.store.root / "log.jsonl")
         self._lock = FileLock(self.store.root / ".lock", timeout=0)
-        self._align_keys: dict[str, str] = {}
 
     def __enter__(self) -> Session:
         with suppress(OSError, ValueError):
@@ -112,48 +108,25 @@ class Session:
     @property
     def ids(self) -> list[str]:
         """The subjects to work on: those asked for that can take part, by the manifest alone."""
-        return [subject for subject in self.eligible if subject in self.only]
-
-    @property
-    def eligible(self) -> list[str]:
-        """All subjects that can take part, by the manifest alone."""
-        out = self.left_out
-        return [subject for subject in self.cohort.ids if subject not in out]
-
-    @property
-    def left_out(self) -> set[str]:
-        """Subjects that a problem of the manifest leaves out."""
-        keep = self.config.cohort.missing == "keep"
-        return {
-            problem.subject for problem in self.cohort.problems if not problem.fatal and not (keep and problem.absent)
-        }
-
-    @property
-    def fuses(self) -> bool:
-        """Whether there is anything to fuse: two modalities and a method."""
-        return len(self.cohort.modalities) > 1 and bool(self.config.fuse.methods)
+        return [subject for subject in self.ledger.eligible if subject in self.only]
 
     def align(self) -> list[Record]:
         """Put every subject's volumes on one grid."""
-        return self._map(self.config.align, self._align_key)
+        return self._map(self.config.align)
 
     def fuse(self) -> list[Record]:
         """Fuse the aligned volumes of every subject; nothing to do for one modality, or without a method."""
-        self.store.require("align")
-        if not self.fuses:
-            return []
-        return self._map(self.config.fuse, self._fuse_key)
+        return self._map(self.config.fuse) if self.ledger.fuses else []
 
     def extract(self) -> list[Record]:
         """Measure every volume of every subject, and write the feature table."""
-        self.store.require("fuse" if self.fuses else "align")
-        records = self._map(self.config.extract, self._extract_key)
+        records = self._map(self.config.extract)
         self.write_features()
         return records
 
     def write_features(self) -> FeatureTable:
         """Stack the rows that stand into features.csv and features.parquet, with subjects.csv beside them."""
-        ids = self._measured()
+        ids = self.ledger.measured
         if not ids:
             raise DataError(
                 "no subject has features", hint=f"See {self.store.root / 'report' / 'failures.csv'} for each reason."
@@ -168,7 +141,7 @@ class Session:
         write(self.store.root / "subjects.csv", lambda path: facts.to_csv(path))
         diagnostics = pd.DataFrame([dict(row.diagnostics) for row in rows], index=facts.index)
         write(self.store.root / "diagnostics.csv", lambda path: diagnostics.to_csv(path))
-        write_text(self.store.root / SOURCE, json.dumps({"made_from": self._made_from(ids)}) + "\n")
+        write_text(self.store.root / SOURCE, json.dumps({"made_from": self.ledger.made_from(ids)}) + "\n")
         return table
 
     def table(self) -> FeatureTable:
@@ -176,12 +149,12 @@ class Session:
         path = self.store.root / "features.parquet"
         if not path.is_file():
             raise StageError(f"{self.store.root} has no features", hint="Run `radfuse extract` first.")
-        self._require_current(self.eligible, [stage for stage, _ in self._stages()])
+        self.ledger.require(self.ledger.eligible, self.ledger.stages)
         try:
             source = json.loads((self.store.root / SOURCE).read_text(encoding="utf-8"))["made_from"]
         except (OSError, ValueError, KeyError):
             source = ""
-        if source != self._made_from(self._measured()):
+        if source != self.ledger.made_from(self.ledger.measured):
             raise StageError(
                 f"{path.with_suffix('.csv')} was made from other scans, settings or subjects",
                 hint="Run `radfuse extract`; it redoes only what changed.",
@@ -192,36 +165,17 @@ class Session:
 
     def plan(self, stage: str) -> dict[str, int]:
         """How many results of a stage would be reused and how many computed."""
-        found, key = next((s, key) for s, key in self._stages() if s.name == stage)
-        records = [self.store.current(found.name, subject, self._safe_key(key, subject)) for subject in self.ids]
+        found = next(each for each in self.ledger.stages if each.name == stage)
+        records = [self.store.current(stage, subject, self.ledger.key(found, subject)) for subject in self.ids]
         redo = sum(self.redo.wants(record) for record in records)
         return {"reuse": len(records) - redo, "redo": redo}
 
-    def failures(self) -> list[Problem]:
-        """Everybody of the cohort who is left out or lost a part, and why."""
-        found = [problem for problem in self.cohort.problems if not problem.fatal]
-        found = [Problem(p.subject, f"manifest: {p.what}", p.hint, fatal=False) for p in found]
-        for stage, key in self._stages():
-            for subject in self.eligible:
-                record = self._current(stage, subject, key)
-                if record is not None and not record.done:
-                    found.append(Problem(subject, f"{stage.name}: {record.what}", record.hint, fatal=False))
-        return found
-
     def write_failures(self, more: Sequence[Problem] = ()) -> Path:
         """Write report/failures.csv: subject, stage, what, hint."""
-        table = failure_table([*self.failures(), *more])
+        table = failure_table([*self.ledger.failures(), *more])
         path = self.store.root / "report" / "failures.csv"
         write(path, lambda temporary: table.to_csv(temporary, index=False))
         return path
-
-    def findings(self) -> dict[str, dict[str, object]]:
-        """What align, fuse and extract found, by stage and subject."""
-        found: dict[str, dict[str, object]] = {}
-        for stage, key in self._stages():
-            records = {subject: self._standing(stage, subject, key) for subject in self.eligible}
-            found[stage.name] = {subject: dict(r.findings) for subject, r in records.items() if r is not None}
-        return found
 
     def timed(self, stage: str, began: float, *, worked: bool = True) -> float:
         """Note how long a stage took; one that only reused results keeps the time of its work."""
@@ -233,112 +187,37 @@ class Session:
         self.listener.ended(stage, seconds)
         return seconds
 
-    def _map(self, stage: Stage, key: Callable[[str], str]) -> list[Record]:
+    def _map(self, stage: Stage) -> list[Record]:
         began = time.perf_counter()
-        records: dict[str, Record] = {}
-        tasks: list[SubjectTask] = []
-        for subject in self._ready(stage):
-            own = self._safe_key(key, subject)
-            standing = self.store.current(stage.name, subject, own)
-            if standing is not None and not self.redo.wants(standing):
-                records[subject] = standing
-                continue
-            device = self.device if stage.name == "fuse" else "cpu"
-            files = tuple(self.cohort.scans_of(subject)) if stage.name == "align" else ()
-            tasks.append(SubjectTask(stage, subject, files, self.store.root, own, device, self.fuses))
+        before = self.ledger.before(stage)
+        self.ledger.require(self.ids, before)
+        ready = [s for s in self.ids if all(self.ledger.done(each, s) is not None for each in before)]
+        standing = {s: self.store.current(stage.name, s, self.ledger.key(stage, s)) for s in ready}
+        records = {s: record for s, record in standing.items() if record is not None and not self.redo.wants(record)}
+        tasks = [self._task(stage, subject) for subject in ready if subject not in records]
         if tasks:
             self.describe()
-        self.listener.began(stage.name, len(records) + len(tasks), len(records))
+        self.listener.began(stage.name, len(ready), len(records))
         self.log.wrote("began", stage=stage.name, reused=sorted(records), redo=[task.subject for task in tasks])
         for task, record in self.executor.map(perform, tasks, lost):
             records[task.subject] = record
-            self.log.wrote(
-                record.status, stage=stage.name, subject=task.subject, seconds=record.seconds, what=record.what
-            )
+            result = {"subject": task.subject, "seconds": record.seconds, "what": record.what}
+            self.log.wrote(record.status, stage=stage.name, **result)
             self.listener.advanced(stage.name, record)
         self.timed(stage.name, began, worked=bool(tasks))
         self.write_failures()
-        return [records[subject] for subject in self.ids if subject in records]
+        return [records[subject] for subject in ready]
 
-    def _ready(self, stage: Stage) -> list[str]:
-        """The subjects whose earlier stages stand; a subject that failed there has its line in failures.csv."""
-        stages = self._stages()
-        names = [found.name for found, _ in stages]
-        before = stages[: names.index(stage.name)]
-        self._require_current(self.ids, [found for found, _ in before])
-        return [s for s in self.ids if all(self._standing(found, s, key) is not None for found, key in before)]
-
-    def _require_current(self, ids: Sequence[str], stages: Sequence[Stage]) -> None:
-        """Refuse to go on while somebody's result is missing or belongs to other scans or settings."""
-        keys = dict(((stage.name, key)) for stage, key in self._stages())
-        for stage in stages:
-            stale = [
-                s for s in ids if not self._failed_before(stage, s) and not self._current(stage, s, keys[stage.name])
-            ]
-            if stale:
-                some = ", ".join(stale[:3]) + (", ..." if len(stale) > 3 else "")
-                raise StageError(
-                    f"{len(stale)} of {len(ids)} subjects have no result of {stage.name} with these scans and settings "
-                    f"({some})",
-                    hint=f"Run `radfuse {stage.name}` first; it redoes only what changed.",
-                )
-
-    def _failed_before(self, stage: Stage, subject: str) -> bool:
-        for found, key in self._stages():
-            if found.name == stage.name:
-                return False
-            record = self._current(found, subject, key)
-            if record is not None and not record.done:
-                return True
-        return False
-
-    def _current(self, stage: Stage, subject: str, key: Callable[[str], str]) -> Record | None:
-        """The record of this subject with these scans and settings, done or failed."""
-        record = self.store.read(stage.name, subject)
-        return record if record is not None and record.key == self._safe_key(key, subject) else None
-
-    def _standing(self, stage: Stage, subject: str, key: Callable[[str], str]) -> Record | None:
-        record = self._current(stage, subject, key)
-        return record if record is not None and record.done else None
-
-    def _measured(self) -> list[str]:
-        return [s for s in self.eligible if self._standing(self.config.extract, s, self._extract_key) is not None]
-
-    def _made_from(self, ids: Sequence[str]) -> str:
-        facts = self.cohort.subjects.loc[list(ids)].to_csv()
-        return digest([(subject, self._extract_key(subject)) for subject in ids], facts)
-
-    @staticmethod
-    def _safe_key(key: Callable[[str], str], subject: str) -> str:
-        try:
-            return key(subject)
-        except OSError as error:
-            return digest("unreadable", str(error))
-
-    def _stages(self) -> list[tuple[Stage, Callable[[str], str]]]:
-        fuse: list[tuple[Stage, Callable[[str], str]]] = [(self.config.fuse, self._fuse_key)] if self.fuses else []
-        return [(self.config.align, self._align_key), *fuse, (self.config.extract, self._extract_key)]
-
-    def _align_key(self, subject: str) -> str:
-        if subject not in self._align_keys:
-            scans = [
-                (scan.modality, scan.label, file_digest(scan.image), file_digest(scan.mask) if scan.mask else "")
-                for scan in self.cohort.scans_of(subject)
-            ]
-            self._align_keys[subject] = self._key(self.config.align, scans)
-        return self._align_keys[subject]
-
-    def _fuse_key(self, subject: str) -> str:
-        return self._key(self.config.fuse, self._align_key(subject))
-
-    def _extract_key(self, subject: str) -> str:
-        before = self._fuse_key(subject) if self.fuses else self._align_key(subject)
-        return self._key(self.config.extract, before)
-
-    @staticmethod
-    def _key(stage: Stage, inputs: object) -> str:
-        deciding = libraries(*DECIDING[stage.name])
-        return digest(stage.name, stage.version, stage.model_dump(mode="json"), inputs, deciding)
+    def _task(self, stage: Stage, subject: str) -> SubjectTask:
+        return SubjectTask(
+            stage,
+            subject,
+            scans=tuple(self.cohort.scans_of(subject)) if stage.name == "align" else (),
+            root=self.store.root,
+            key=self.ledger.key(stage, subject),
+            device=self.device if stage.name == "fuse" else "cpu",
+            fused=self.ledger.fuses,
+        )
 
     @property
     def device(self) -> str:

@@ -28,7 +28,7 @@ DIAGNOSTICS, FITTED, JUDGED = "diagnostics.json", "harmonizer.skops", "judged.js
 
 def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str, dict[str, int]]:
     """Say how many results of each stage would be reused and how many computed."""
-    skipped = set() if session.fuses else {"fuse"}
+    skipped = set() if session.ledger.fuses else {"fuse"}
     found = {stage: session.plan(stage) for stage in stages if stage not in {"train"} | skipped}
     if "train" in stages:
         waits = any(counts["redo"] for counts in found.values())
@@ -106,7 +106,7 @@ def collect(session: Session) -> Study:
     state = _judged_state(session) if table is not None else None
     diagnostics = store.folder("harmonize") / DIAGNOSTICS
     harmonized = table is not None and store.current("harmonize", "", _harmonize_key(session)) is not None
-    failures = failure_table([*session.failures(), *failed_arms(session)])
+    failures = failure_table([*session.ledger.failures(), *failed_arms(session)])
     failed = set(failures["subject"])
     roster = session.cohort.subjects.assign(
         status=["failed" if subject in failed else "complete" for subject in session.cohort.ids]
@@ -116,7 +116,7 @@ def collect(session: Session) -> Study:
         config=public_settings(config),
         roster=roster,
         failures=failures,
-        findings=session.findings(),
+        findings=session.ledger.findings(),
         examples=_examples(session, config.report.examples),
         table=table,
         harmonization=json.loads(diagnostics.read_text(encoding="utf-8")) if harmonized else None,
@@ -188,7 +188,7 @@ def _examples(session: Session, count: int) -> list[Subject]:
         if record is None or not record.done:
             continue
         example = subjects.load_aligned(session.store, subject)
-        if session.fuses and fused is not None and fused.done:
+        if session.ledger.fuses and fused is not None and fused.done:
             example = subjects.load_fused(session.store, example)
         found.append(example)
     return found

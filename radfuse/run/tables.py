@@ -28,9 +28,10 @@ from radfuse.run import subjects
 from radfuse.run.environment import environment
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.judging import Judged, judge
+from radfuse.run.ledger import DECIDING, scans_digest
 from radfuse.run.logs import RunLog
 from radfuse.run.progress import Listener
-from radfuse.run.session import DECIDING, failure_table
+from radfuse.run.session import failure_table
 from radfuse.run.store import Store, digest, file_digest, libraries, write, write_bytes, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
 from radfuse.run.tracking import Trained, tracked
@@ -249,9 +250,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _task(stage: Stage, cohort: Cohort, subject: str, store: Store) -> SubjectTask:
     scans = tuple(cohort.scans_of(subject))
-    inputs = [
-        (scan.modality, scan.label, file_digest(scan.image), file_digest(scan.mask) if scan.mask else "")
-        for scan in scans
-    ]
+    inputs = scans_digest(cohort, subject)
     key = digest(stage.name, stage.version, stage.model_dump(mode="json"), inputs, libraries(*DECIDING["extract"]))
     return SubjectTask(stage, subject, scans, store.root, key)

@@ -217,11 +217,20 @@ def test_a_covariate_that_is_the_batch_is_refused_with_the_table() -> None:
     batch = sizes(a=10, b=10)
     for fact in (np.repeat(["F", "M"], 10), np.repeat([1.0, 2.0], 10)):
         with pytest.raises(ConfigError, match=r"CT: the protected covariates cannot be told from the batches") as error:
-            ComBat(protect=("sex",)).build().fit(rows_of(batch, sex=fact))
+            ComBat(protect=("sex",), confounded="refuse").build().fit(rows_of(batch, sex=fact))
         assert "10" in error.value.message.split("\n", 1)[1]
     many = np.repeat([1.0, 2.0], 10) + np.tile(np.linspace(0, 1e-12, 10), 2)
     with pytest.raises(ConfigError, match="cannot be told from the batches"):
-        ComBat(protect=("dose",)).build().fit(rows_of(batch, dose=many))
+        ComBat(protect=("dose",), confounded="refuse").build().fit(rows_of(batch, dose=many))
+
+
+def test_a_covariate_that_is_the_batch_leaves_the_modality_raw_and_flagged() -> None:
+    rows = rows_of(sizes(a=10, b=10), sex=np.repeat(["F", "M"], 10))
+    transformer = ComBat(protect=("sex",)).build().fit(rows)
+    pd.testing.assert_frame_equal(transformer.transform(rows), rows)
+    assert transformer.flagged(rows)["CT"].all()
+    assert transformer.report_["CT"]["rows_passed"] == 20
+    assert "cannot be told from the batches" in " ".join(transformer.report_["CT"]["flags"])
 
 
 def test_a_covariate_that_goes_together_with_the_batch_is_named() -> None:
@@ -239,7 +248,7 @@ def test_more_covariates_than_rows_are_refused() -> None:
     rng = np.random.default_rng(0)
     facts = {f"x{place}": rng.normal(0, 1, 8) for place in range(8)}
     with pytest.raises(ConfigError, match="8 rows, 10 columns"):
-        ComBat(protect=tuple(facts)).build().fit(rows_of(sizes(a=4, b=4), **facts))
+        ComBat(protect=tuple(facts), confounded="refuse").build().fit(rows_of(sizes(a=4, b=4), **facts))
 
 
 @pytest.mark.parametrize("outcome", [np.tile([0, 1], 10), np.tile([1, 0], 10), np.tile(["no", "yes"], 10)])
