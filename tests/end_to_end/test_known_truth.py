@@ -16,7 +16,7 @@ from radfuse.train.stage import Train
 
 # Each modality is measured in its own contour, so the planted shift needs no registration here: `radfuse demo` has it.
 ALIGN = Align.model_validate({"reference": "CT", "spacing_mm": 2.0, "registration": "none", "mask": "own"})
-TRAIN = Train.model_validate({"fusions": ["early", "late"], "splits": {"folds": 5, "repeats": 4}, "bootstrap": 10})
+TRAIN = Train.model_validate({"fusions": ["early", "intermediate", "late"], "splits": {"folds": 5, "repeats": 4}, "bootstrap": 10})
 
 
 def extract_stage() -> Extract:
@@ -48,4 +48,5 @@ def test_fusion_is_ahead_of_each_modality_on_an_unseen_seed(seed: int) -> None:
     single = max(found["single-CT-logistic"], found["single-PET-logistic"])
     assert single < found["early-logistic"], (found, oracle)
     assert single < found["late-logistic"], (found, oracle)
+    assert single < found["intermediate"], (found, oracle)
     assert oracle > single, (found, oracle)
