@@ -54,8 +54,26 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
         elif fault["type"] == "missing":
             lines.append(f"{place}: must be given")
         else:
-            lines.append(f"{place}: {fault['msg']}; found {fault['input']!r}")
-    return lines
+            place, meaning = _setting_at(model, fault["loc"])
+            lines.append(f"{place}: {fault['msg']}; found {fault['input']!r}{meaning}")
+    # A setting that may be one of several kinds gives a fault per kind; the first says enough.
+    return list({line.partition(":")[0]: line for line in reversed(lines)}.values())[::-1]
+
+
+def _setting_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[str, str]:
+    """Give the setting that a fault is about, without pydantic's own additions, and what the setting means."""
+    named: list[str] = []
+    meaning = ""
+    for part in place:
+        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
+        if field is None:
+            break
+        named.append(str(part))
+        meaning = f" ({field.description})" if field.description else ""
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        model = field.annotation
+    return (".".join(named), meaning) if named else (".".join(map(str, place)), "")
 
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

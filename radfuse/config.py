@@ -163,7 +163,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         lines = "\n".join(f"  - {line}" for line in describe(error, Config))
         raise ConfigError(
-            f"{path} cannot be used:\n{lines}", hint="`radfuse list` shows methods and settings."
+            f"{path} cannot be used:\n{lines}", hint="`radfuse list --settings` shows every method and its settings."
         ) from error
 
 

@@ -14,7 +14,7 @@ def demo(
     jobs: Jobs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a phantom cohort with a known truth and run every stage on it; no data needed, about two minutes."""
+    """Make a phantom cohort with a known truth and run every stage on it: no data needed, minutes on two cores."""
     from radfuse.cli.finish import finish
     from radfuse.cli.options import StudyOptions
     from radfuse.run.demo import write_demo

@@ -7,6 +7,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from radfuse.run.store import Record
 
+PLAIN_EVERY = 10
+
 
 class Bars:
     """Draw one bar per stage, and name each failure as it happens."""
@@ -15,10 +17,12 @@ class Bars:
         self.console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._done = self._total = 0
 
     def began(self, stage: str, total: int, reused: int) -> None:
         """Start a stage's bar."""
         self._close()
+        self._done, self._total = reused, total
         if not sys.stderr.isatty():
             self.console.print(f"{stage}: {total - reused} to do, {reused} reused")
             return
@@ -33,8 +37,11 @@ class Bars:
             self.console.print(f"{stage} failed for {record.item}: {record.what}", style="red", markup=False)
             if record.hint:
                 self.console.print(f"  {record.hint}", markup=False)
+        self._done += 1
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
+        elif self._done % PLAIN_EVERY == 0:
+            self.console.print(f"{stage}: {self._done} of {self._total}")
 
     def ended(self, stage: str, seconds: float) -> None:
         """Close the bar."""

@@ -15,4 +15,6 @@ def report(options: StudyOptions) -> None:
         return typer.echo("report: works on the whole table at once, in seconds; nothing to plan")
     with options.open() as session:
         typer.echo(f"report: {report_study(session)}")
+        if not (session.store.folder("report") / "judged.json").is_file():
+            typer.echo("no arm is trained yet, so the page compares nothing: run `radfuse train`")
         tell_failures([*session.ledger.failures(), *failed_arms(session)])

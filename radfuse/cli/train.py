@@ -12,7 +12,12 @@ from radfuse.cli.options import StudyOptions, study_command
 @study_command
 def train(
     options: StudyOptions,
-    fusion: Annotated[str, typer.Option(help="early, intermediate, late or all.")] = "all",
+    fusion: Annotated[
+        str,
+        typer.Option(
+            help="early, intermediate, late or all. Single modalities, fused images and baselines always run beside it."
+        ),
+    ] = "all",
     features: Annotated[Path | None, typer.Option(help="A feature table of your own, instead of a study.")] = None,
     subjects: Annotated[Path | None, typer.Option(help="Its subjects: outcome, batch and covariates.")] = None,
     outcome: Annotated[str | None, typer.Option(help="Column of --subjects to predict.")] = None,

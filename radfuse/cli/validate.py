@@ -18,12 +18,12 @@ def validate(options: StudyOptions) -> None:
         typer.echo(json.dumps([vars(problem) for problem in problems], indent=1))
     else:
         for problem in problems:
-            kind = "stops the study" if problem.fatal else "leaves the subject out"
-            typer.echo(f"{problem.subject or 'cohort'}: {problem.what} [{kind}]")
+            out = "leaves the subject out" if problem.subject else "nobody is left out for it"
+            typer.echo(f"{problem.subject or 'cohort'}: {problem.what} [{'stops the study' if problem.fatal else out}]")
             if problem.hint:
                 typer.echo(f"  {problem.hint}")
         typer.echo(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} found" if problems else "all is well")
     if any(problem.fatal for problem in problems):
         raise typer.Exit(2)
-    if problems:
+    if any(problem.subject for problem in problems):
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -148,10 +149,11 @@ def refuse(problems: Sequence[Problem]) -> None:
     """Raise one CohortError listing the problems; do nothing when there is none."""
     if not problems:
         return
+    problems = list(dict.fromkeys(problems))
     lines = [f"  - {p.subject + ': ' if p.subject else ''}{p.what}" for p in problems]
     hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
     count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
-    raise CohortError(f"the cohort is ambiguous, {count}:\n" + "\n".join(lines), hint=" ".join(hints))
+    raise CohortError(f"the cohort cannot be used as it is, {count}:\n" + "\n".join(lines), hint=" ".join(hints))
 
 
 def _resolve(root: Path, path: str) -> Path:
@@ -203,9 +205,13 @@ def _manifest_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list
 def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Problem]:
     """What leaves a subject out without stopping the others, as far as the file system tells."""
     problems = []
+    masked = any(scan.mask is not None for scan in scans)
+    if scans and not masked:
+        hint = "The column mask names the tumour outline of each image."
+        problems.append(Problem("", "the manifest names no mask for any image", hint))
     for subject in dict.fromkeys(scan.subject for scan in scans):
         own = {scan.modality: scan for scan in scans if scan.subject == subject}
-        for modality in modalities:
+        for modality in [m for m in modalities if any(scan.modality == m for scan in scans)]:
             if modality not in own:
                 hint = "Add its row to the manifest, or let cohort.missing be keep."
                 problems.append(Problem(subject, f"has no {modality} scan", hint, fatal=False, absent=True))
@@ -214,7 +220,7 @@ def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Pro
             for what, path in (("image", scan.image), ("mask", scan.mask)):
                 if path is not None and not path.is_file():
                     problems.append(Problem(subject, f"{modality} {what} not found: {path}", fatal=False))
-        if own and all(scan.mask is None for scan in own.values()):
+        if masked and all(scan.mask is None for scan in own.values()):
             problems.append(Problem(subject, "has no mask for any modality", fatal=False))
     return problems
 
@@ -257,7 +263,10 @@ def _find(
     holders = [name for name, table in tables.items() if source in table.columns]
     if not holders:
         known = ", ".join(f"{name}: {', '.join(map(str, table.columns))}" for name, table in tables.items()) or "none"
-        problems.append(Problem("", f"no table has a column {source!r}", f"Columns known, by table: {known}."))
+        every = [str(column) for table in tables.values() for column in table.columns]
+        close = difflib.get_close_matches(source, every, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        problems.append(Problem("", f"no table has a column {source!r}{meant}", f"Columns known, by table: {known}."))
         return None
     if len(holders) > 1:
         problems.append(Problem("", f"column {source!r} is in {' and in '.join(holders)}", "Rename one of them."))

@@ -77,7 +77,7 @@ class PyRadiomicsMeasure:
         if not mask.geometry.matches(volume.geometry) and not lenient:
             raise GeometryError(
                 f"mask and {name} do not share a grid: {volume.geometry.differences(mask.geometry)}",
-                hint="Run `radfuse align` first.",
+                hint="Do both belong to one scan of one patient? If so, `radfuse align` puts them on one grid.",
             )
         self._check_finite(volume, mask)
 

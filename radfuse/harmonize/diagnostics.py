@@ -42,6 +42,7 @@ from radfuse.harmonize.covariates import encode, learn
 Array = npt.NDArray[np.float64]
 
 FALSE_DISCOVERY_RATE = 0.05
+WORSE = 0.05  # a share of features; less is the noise of a small cohort
 MAX_FOLDS = 5
 MAX_COMPONENTS = 5
 
@@ -126,8 +127,16 @@ def verdict(found: Mapping[str, Any]) -> str:
         return "All rows are of one batch: there is nothing to harmonise."
     kruskal, accuracy = found["kruskal"], found["batch_accuracy"]
     if kruskal["before"] is None:
-        return "No feature varies, or no batch has two rows: the batch effect cannot be judged."
+        fitted = [label for label, rows in found["batches"].items() if rows > 1]
+        if len(fitted) < 2:
+            return (
+                f"Not harmonised: {len(fitted)} of {len(found['batches'])} batches have two rows or more, and ComBat "
+                "needs two such batches. The values are unchanged."
+            )
+        return "No feature varies: the batch effect cannot be judged."
     words = []
+    if kruskal["after"] > kruskal["before"] + WORSE:
+        words.append("WORSE after harmonising: look at the figures before using it.")
     if kruskal["before"] < FALSE_DISCOVERY_RATE:
         words.append(f"Few features differ between batches to begin with ({kruskal['before']:.0%}).")
     else:

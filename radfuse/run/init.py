@@ -1,5 +1,6 @@
 """Write a commented study config for a manifest."""
 
+import difflib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ BATCH_WORDS = ("batch", "scanner", "site", "centre", "center", "manufacturer", "
 
 TEMPLATE = """\
 # A radfuse study. Every setting that is not here has its default: `radfuse list --settings` shows them.
-# Check it with `radfuse validate`; run it with `radfuse run`, or stage by stage: align, fuse, extract, train, report.
+# Check it with `radfuse validate`; run it with `radfuse run`, or stage by stage: align, fuse, extract,
+# harmonize, train, report.
 name: {name}
 
 cohort:
@@ -64,6 +66,11 @@ def write_study(manifest: Path, tables: Sequence[Path], outcome: str | None, stu
     rows = read_manifest(manifest)
     modalities = list(dict.fromkeys(rows["modality"]))
     facts = {path: read_table(path) for path in tables}
+    if outcome is not None and not any(outcome in table.columns for table in facts.values()):
+        every = [str(column) for table in facts.values() for column in table.columns]
+        close = difflib.get_close_matches(outcome, every, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else f"; found {', '.join(every) or 'no table'}"
+        raise ConfigError(f"no --table has a column {outcome!r}{meant}", hint="Give the table with --table.")
     root = manifest.resolve().parent
     guessed = outcome or _guess_outcome(facts)
     found = {modality: _guess_batch(facts, modality) for modality in modalities}

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from radfuse.config import Config
-from radfuse.data.cohort import Problem
+from radfuse.data.cohort import Problem, refuse
 from radfuse.data.predictions import Predictions
 from radfuse.data.study import Study
 from radfuse.data.subject import Subject
@@ -22,6 +22,7 @@ from radfuse.run.models import save_model
 from radfuse.run.session import Session, failure_table
 from radfuse.run.store import Record, digest, digests, file_digest, libraries, write, write_bytes, write_text
 from radfuse.run.tracking import Trained, tracked
+from radfuse.run.validate import outcome_problems
 
 DIAGNOSTICS, FITTED, JUDGED = "diagnostics.json", "harmonizer.skops", "judged.json"
 
@@ -43,6 +44,7 @@ def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str,
 def run_study(session: Session) -> Judged:
     """Run every stage in order."""
     session.everyone("run")
+    refuse(outcome_problems(session.config, session.cohort))
     session.align()
     session.fuse()
     session.extract()
@@ -81,7 +83,11 @@ def train_study(session: Session, fusion: str) -> Judged:
     page = report_study(session)
     hashes, settings = _hashes(session), public_settings(config)
     trained = Trained(session.store, session.study, config.name, config.tracking, table, settings, judged, hashes)
-    return tracked(trained, {"report": str(page), "table": str(page.with_name("auc.csv"))})
+    session.listener.began("MLflow", len(judged.auc), 0)
+    began = time.perf_counter()
+    recorded = tracked(trained, {"report": str(page), "table": str(page.with_name("auc.csv"))})
+    session.timed("MLflow", began)
+    return recorded
 
 
 def report_study(session: Session) -> Path:

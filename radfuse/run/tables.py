@@ -72,8 +72,8 @@ def extract_table(
     stage = _validated(Extract, settings)
     store = Store(output.with_suffix(".radfuse"))
     ids = [subject for subject in cohort.ids if not chosen or subject in chosen]
-    problems = [p for p in cohort.problems if p.subject in ids and not p.absent]
-    left_out = {problem.subject for problem in problems}
+    problems = [problem for problem in cohort.problems if problem.subject in ids]
+    left_out = {problem.subject for problem in problems if not problem.absent}
     tasks = [_task(stage, cohort, subject, store) for subject in ids if subject not in left_out]
     done = {}
     for task in tasks:
@@ -81,11 +81,12 @@ def extract_table(
         if record is not None and record.done:
             done[task.subject] = record
     listener.began("extract", len(tasks), len(done))
+    began = time.perf_counter()
     with _alone(store.root), LocalExecutor(execution.jobs) as executor:
         for task, record in executor.map(perform, [task for task in tasks if task.subject not in done], lost):
             done[task.subject] = record
             listener.advanced("extract", record)
-    listener.ended("extract", sum(record.seconds for record in done.values()))
+    listener.ended("extract", time.perf_counter() - began)
     problems += [Problem(s, r.what, r.hint, fatal=False) for s, r in done.items() if not r.done]
     rows = [subjects.load_row(store.folder("extract", s), s) for s in ids if s in done and done[s].done]
     failures = pd.DataFrame([(p.subject, p.what, p.hint) for p in problems], columns=["subject", "what", "hint"])
@@ -150,7 +151,11 @@ def train_table(
         places = {"report": str(output / "report" / "index.html"), "table": str(output / "report" / "auc.csv")}
         hashes = {"features": file_digest(features), "config": digest(settings)}
         name = output.resolve().name
-        return tracked(Trained(store, output, name, Tracking(), table, settings, judged, hashes), places)
+        listener.began("MLflow", len(judged.auc), 0)
+        began = time.perf_counter()
+        recorded = tracked(Trained(store, output, name, Tracking(), table, settings, judged, hashes), places)
+        listener.ended("MLflow", time.perf_counter() - began)
+        return recorded
 
 
 def _write_page(store: Store, table: FeatureTable, settings: Mapping[str, Any], judged: Judged) -> None:

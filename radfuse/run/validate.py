@@ -3,13 +3,35 @@
 from radfuse.config import Config
 from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.reading.images import read_geometry
+from radfuse.data.table import GROUP, OUTCOME
 from radfuse.errors import RadfuseError
 
 
 def problems_of(config: Config) -> list[Problem]:
     """List every fault of a study; headers are read, voxels are not."""
     cohort = config.read_cohort()
-    return [*cohort.problems, *_header_problems(cohort), *_batch_problems(cohort)]
+    found = [*cohort.problems, *_header_problems(cohort), *_batch_problems(cohort), *outcome_problems(config, cohort)]
+    return list(dict.fromkeys(found))
+
+
+def outcome_problems(config: Config, cohort: Cohort) -> list[Problem]:
+    """Too few patients of one outcome for the folds; it is in the tables, so nobody should compute before knowing."""
+    out = {problem.subject for problem in cohort.problems if not problem.absent}
+    kept = cohort.subjects[~cohort.subjects.index.isin(out)]
+    facts = kept if len(kept) else cohort.subjects
+    if OUTCOME not in facts or any(problem.fatal for problem in cohort.problems):
+        return []
+    folds, name = config.train.splits.folds, config.cohort.outcome
+    groups = facts[GROUP] if GROUP in facts else facts.index.to_series()
+    counts = {value: groups[facts[OUTCOME] == value].nunique() for value in (0, 1)}
+    fewest = min(counts.values())
+    if fewest == 0:
+        present = next(value for value, count in counts.items() if count)
+        return [Problem("", f"{name} is {present} for all {len(facts)} subjects: there is nothing to predict")]
+    if fewest < folds:
+        what = f"{folds} folds need {folds} patients of each outcome; {name} has {counts[0]} of 0 and {counts[1]} of 1"
+        return [Problem("", what, f"Set train.splits.folds to {fewest} or fewer, or add patients.")]
+    return []
 
 
 def _header_problems(cohort: Cohort) -> list[Problem]:
@@ -25,7 +47,10 @@ def _header_problems(cohort: Cohort) -> list[Problem]:
             continue
         if not image.matches(mask):
             what = f"{scan.modality} mask and image do not share a grid: {image.differences(mask)}"
-            hint = "Within half a voxel align will resample the mask and say so; beyond that the subject fails."
+            hint = (
+                "Do both belong to one scan of one patient? Within half a voxel align will resample the mask and say "
+                "so; beyond that the subject fails."
+            )
             problems.append(Problem(scan.subject, what, hint, fatal=False))
     return problems
 
@@ -36,6 +61,7 @@ def _batch_problems(cohort: Cohort) -> list[Problem]:
     for name in [column for column in cohort.subjects.columns if column.startswith("batch.")]:
         counts = cohort.subjects[name].value_counts()
         for label, count in counts[counts < 2].items():
-            what = f"{name} {label!r} has {count} subject: ComBat cannot learn its effect"
-            problems.append(Problem("", what, "Declare a merge in harmonize.harmonizer.merge.", fatal=False))
+            what = f"{name} {label!r} has {count} subject, too few for ComBat: its values stay as they are"
+            hint = f"Or count it as another batch: harmonize.harmonizer.merge: {{{label}: largest}}."
+            problems.append(Problem("", what, hint, fatal=False))
     return problems

@@ -31,8 +31,16 @@ def test_init_writes_a_config_that_validates_and_guesses_out_loud(manifest: Path
     assert config.cohort.batches == {"CT": "scanner_ct", "PET": "site", "MR_T1": "site"}
     assert set(config.extract.parameters) == {"CT", "PET", "MR_T1", "fused"}
     validated = radfuse("validate", cwd=folder)
-    assert validated.returncode == 1
+    assert validated.returncode == 2  # one patient of each outcome cannot be cross-validated
     assert "a: CT image not found" in validated.stdout
+    assert "5 folds need 5 patients" in validated.stdout
+
+
+def test_init_refuses_an_outcome_that_no_table_has(manifest: Path) -> None:
+    done = radfuse("init", "m.csv", "--table", "c.csv", "--outcome", "met", cwd=manifest.parent)
+    assert done.returncode == 2
+    assert "did you mean 'mets'?" in done.stderr
+    assert not (manifest.parent / "radfuse.yaml").exists()
 
 
 def test_init_never_overwrites(manifest: Path) -> None:

@@ -69,7 +69,7 @@ def test_pyradiomics_names_are_accepted(tmp_path: Path) -> None:
 def test_what_makes_a_manifest_ambiguous_is_fatal(files: Path, change: dict[str, object], expected: str) -> None:
     cohort = Cohort.assemble(manifest_of(files, **change), {}, Columns(), files)
     assert expected in messages(cohort)
-    with pytest.raises(CohortError, match="ambiguous"):
+    with pytest.raises(CohortError, match="cannot be used as it is"):
         cohort.require_sound()
 
 

@@ -60,11 +60,25 @@ def test_each_bad_subject_has_a_line_and_the_others_finish(study: Path) -> None:
 def test_validate_finds_the_same_without_computing(study: Path) -> None:
     drop_row(study, "phantom-001", "PET")
     mask_of(study, "phantom-002").unlink()
-    done = radfuse("validate", cwd=study)
+    done = radfuse("validate", "--set", "train.splits.folds=2", cwd=study)
     assert done.returncode == 1
     assert "phantom-001: has no PET scan" in done.stdout
     assert "phantom-002: CT mask not found" in done.stdout
     assert not (study / "runs").exists()
+
+
+def test_too_few_patients_of_an_outcome_are_named_before_anything_is_computed(study: Path) -> None:
+    clinical = pd.read_csv(study / "clinical.csv")
+    for outcome, said in (
+        ([1, 1] + [0] * 6, "5 folds need 5 patients of each outcome"),
+        ([0] * 8, "nothing to predict"),
+    ):
+        clinical.assign(outcome=outcome).to_csv(study / "clinical.csv", index=False)
+        for command in ("validate", "run"):
+            done = radfuse(command, cwd=study)
+            assert done.returncode == 2
+            assert said in done.stdout + done.stderr
+    assert not (study / "runs" / "main" / "align").exists()
 
 
 def test_an_ambiguous_cohort_stops_everything_and_lists_every_problem(study: Path) -> None:
@@ -83,6 +97,9 @@ def test_a_misspelt_setting_is_named_with_what_was_meant(study: Path) -> None:
     done = radfuse("run", "--set", "align.spacing=2", cwd=study)
     assert done.returncode == 2
     assert "align.spacing: unknown setting; did you mean 'spacing_mm'?" in done.stderr
+    wrong = radfuse("run", "--set", "align.spacing_mm=atuo", cwd=study)
+    assert wrong.stderr.count("align.spacing_mm") == 1
+    assert "found 'atuo'" in wrong.stderr
     done = radfuse("run", "--set", "fuse.methods=[averge]", cwd=study)
     assert "did you mean 'average'?" in done.stderr
 

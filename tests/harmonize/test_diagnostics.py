@@ -94,7 +94,7 @@ def test_too_few_rows_are_said_and_not_computed() -> None:
     assert found["kruskal"] == {"before": None, "after": None}
     assert found["batch_accuracy"] is None
     assert found["batch_accuracy_note"] == "fewer than two batches have two rows or more"
-    assert "cannot be judged" in found["verdict"]
+    assert "Not harmonised: 0 of 6 batches" in found["verdict"]
     one = found_for(rows.assign(**{"@batch.CT": "a"}), ComBat())
     assert one["verdict"] == "All rows are of one batch: there is nothing to harmonise."
 

@@ -24,7 +24,7 @@ def read_table(path: Path, key: str = "subject") -> pd.DataFrame:
     key. Raises CohortError when the file or the key is not there.
     """
     if not path.is_file():
-        raise CohortError(f"table not found: {path}", hint="Paths in a config are relative to cohort.root.")
+        raise CohortError(f"table not found: {path}", hint="In a config, paths are relative to cohort.root.")
     if path.suffix == ".parquet":
         table = pd.read_parquet(path)
         table = table.reset_index() if table.index.name else table
