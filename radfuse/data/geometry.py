@@ -92,7 +92,7 @@ class Geometry:
     def with_spacing_mm(self, x: float, y: float, z: float) -> "Geometry":
         """Cover the same field of view with other voxels, centres aligned.
 
-        The size is rounded up, so the new grid covers all of the old one (IBSI manual, section 2.4).
+        The size is rounded up, so the new grid covers all of the old one (IBSI reference manual, interpolation grid).
         """
         spacing = (float(x), float(y), float(z))
         size = tuple(

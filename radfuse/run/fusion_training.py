@@ -24,6 +24,7 @@ from radfuse.fuse.training import (
     phantom_sets,
     run_training,
 )
+from radfuse.run.device import choose_device
 from radfuse.run.environment import environment
 from radfuse.run.store import digest, write, write_bytes, write_text
 
@@ -71,7 +72,7 @@ def train_network(
 
     sets = _sets(config.volumes, config, TRAINING)
     held_out = _sets(config.held_out, config, HELD_OUT)
-    trained = run_training(config, sets, held_out, _device(device), on_step, _load(checkpoint, key))
+    trained = run_training(config, sets, held_out, choose_device(device), on_step, _load(checkpoint, key))
     own = f"{len(config.volumes)} patients' images named in {path.name}"
     text = card(
         config,
@@ -108,14 +109,6 @@ def _load(path: Path, key: str) -> dict[str, Any] | None:
         return None
     state = torch.load(path, weights_only=True)
     return {name: value for name, value in state.items() if name != "key"} if state["key"] == key else None
-
-
-def _device(asked: str) -> str:
-    import torch
-
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda was asked for, but torch finds no CUDA device", hint="Use --device auto.")
-    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _makers() -> dict[str, str]:

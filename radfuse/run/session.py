@@ -19,6 +19,7 @@ from radfuse.data.reading.images import read_geometry
 from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
 from radfuse.run import subjects
+from radfuse.run.device import choose_device
 from radfuse.run.environment import describe_environment
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.ledger import Ledger
@@ -215,23 +216,9 @@ class Session:
             scans=tuple(self.cohort.scans_of(subject)) if stage.name == "align" else (),
             root=self.store.root,
             key=self.ledger.key(stage, subject),
-            device=self.device if stage.name == "fuse" else "cpu",
+            device=choose_device(self.config.execution.device) if stage.name == "fuse" else "cpu",
             fused=self.ledger.fuses,
         )
-
-    @property
-    def device(self) -> str:
-        """Where networks run: cuda when asked for or when there, otherwise cpu."""
-        asked = self.config.execution.device
-        if asked == "cpu":
-            return "cpu"
-        import torch
-
-        if torch.cuda.is_available():
-            return "cuda"
-        if asked == "cuda":
-            raise ConfigError("device cuda was asked for, but torch finds no CUDA device", hint="Use --device auto.")
-        return "cpu"
 
 
 def failure_table(problems: Sequence[Problem]) -> pd.DataFrame:

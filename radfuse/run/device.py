@@ -1,0 +1,18 @@
+"""Where networks run: the only place that decides it."""
+
+from radfuse.errors import ConfigError
+
+
+def choose_device(asked: str) -> str:
+    """Give ``cuda`` or ``cpu``; ``auto`` takes a GPU when there is one, ``cuda`` insists on it."""
+    if asked not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"unknown device {asked!r}", hint="Known: auto, cpu, cuda.")
+    if asked == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        raise ConfigError("device cuda was asked for, but torch finds no CUDA device", hint="Use --device auto.")
+    return "cpu"
