@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from sklearn.metrics import roc_auc_score
+
+from radfuse.run.demo import oracle_auc
 
 
 def measure(seed: int, folder: Path) -> dict[str, float]:
@@ -20,13 +21,10 @@ def measure(seed: int, folder: Path) -> dict[str, float]:
     subprocess.run(command, check=True, capture_output=True)
     seconds = time.perf_counter() - began
     auc = pd.read_csv(folder / "runs" / "main" / "report" / "auc.csv").set_index("arm")["auc"]
-    truth = pd.read_csv(folder / "truth.csv").set_index("subject")["linear_predictor"]
-    outcome = pd.read_csv(folder / "clinical.csv").set_index("subject")["outcome"]
     arms = ["single-CT-logistic", "single-PET-logistic", "early-logistic", "intermediate", "late-logistic"]
-    oracle = roc_auc_score(outcome, truth.loc[outcome.index])
     best_image = auc[auc.index.str.startswith("image-")].max()
     named = {arm.removesuffix("-logistic"): auc[arm] for arm in arms}
-    return {"seed": seed, **named, "best image": best_image, "oracle": oracle, "seconds": seconds}
+    return {"seed": seed, **named, "best image": best_image, "oracle": oracle_auc(folder), "seconds": seconds}
 
 
 def main(seeds: list[int]) -> None:

@@ -48,3 +48,12 @@ def write_cohort(folder: Path, cohort: PhantomCohort) -> None:
     write(folder / "manifest.csv", lambda path: manifest.to_csv(path, index=False))
     write(folder / "clinical.csv", lambda path: cohort.clinical.to_csv(path))
     write(folder / "truth.csv", lambda path: cohort.truth.to_csv(path))
+
+
+def oracle_auc(folder: Path) -> float:
+    """The AUC of whoever knows what was planted: no model can be expected to do better on this cohort."""
+    from sklearn.metrics import roc_auc_score
+
+    truth = pd.read_csv(folder / "truth.csv", index_col="subject")["linear_predictor"]
+    outcome = pd.read_csv(folder / "clinical.csv", index_col="subject")["outcome"]
+    return float(roc_auc_score(outcome, truth.loc[outcome.index]))

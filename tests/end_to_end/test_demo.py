@@ -43,6 +43,7 @@ def test_it_leaves_what_was_promised(demo: Path, run: Path, auc: pd.DataFrame) -
 def test_it_tells_where_to_look(demo: Path) -> None:
     said = (demo / "done.txt").read_text()
     assert "report/index.html" in said
+    assert "oracle: AUC 0.9" in said
     assert "mlflow ui --backend-store-uri sqlite:///" in said
     assert "95 %" in said
 
