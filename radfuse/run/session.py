@@ -134,16 +134,12 @@ class Session:
             )
         rows = [subjects.load_row(self.store.folder("extract", subject), subject) for subject in ids]
         facts = self.cohort.subjects.loc[ids]
-        values = subjects.feature_values(rows).set_axis(facts.index)
-        table = FeatureTable(values, facts)
-        (self.store.root / SOURCE).unlink(missing_ok=True)
-        write(self.store.root / "features.parquet", lambda path: values.to_parquet(path))
-        write(self.store.root / "features.csv", lambda path: values.to_csv(path))
-        write(self.store.root / "subjects.csv", lambda path: facts.to_csv(path))
-        diagnostics = pd.DataFrame([dict(row.diagnostics) for row in rows], index=facts.index)
-        write(self.store.root / "diagnostics.csv", lambda path: diagnostics.to_csv(path))
-        write_text(self.store.root / SOURCE, json.dumps({"made_from": self.ledger.made_from(ids)}) + "\n")
-        return table
+        root = self.store.root
+        (root / SOURCE).unlink(missing_ok=True)
+        values = subjects.write_rows(root / "features.csv", root / "diagnostics.csv", rows, facts.index)
+        write(root / "subjects.csv", lambda path: facts.to_csv(path))
+        write_text(root / SOURCE, json.dumps({"made_from": self.ledger.made_from(ids)}) + "\n")
+        return FeatureTable(values, facts)
 
     def table(self) -> FeatureTable:
         """The feature table of this run; refused when settings, scans or manifest have changed since it was made."""

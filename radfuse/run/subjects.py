@@ -122,6 +122,25 @@ def feature_values(rows: Sequence[FeatureRow]) -> pd.DataFrame:
     return pd.DataFrame([dict(row.values) for row in rows], index=index, columns=columns, dtype="float64")
 
 
+def write_rows(
+    output: Path, diagnostics: Path, rows: Sequence[FeatureRow], index: pd.Index | None = None
+) -> pd.DataFrame:
+    """Write the rows' features as CSV with a Parquet file beside it, and their diagnostics; give the features.
+
+    Parameters
+    ----------
+    index : the subjects, row for row; by default those of the rows.
+    """
+    values = feature_values(rows)
+    if index is not None:
+        values = values.set_axis(index)
+    write(output.with_suffix(".parquet"), lambda path: values.to_parquet(path))
+    write(output, lambda path: values.to_csv(path))
+    found = pd.DataFrame([dict(row.diagnostics) for row in rows], index=values.index)
+    write(diagnostics, lambda path: found.to_csv(path))
+    return values
+
+
 def _save_volumes(folder: Path, subject: Subject, volumes: Iterable[str]) -> Iterable[str]:
     for name in volumes:
         write_volume(folder / f"{name}{IMAGE}", subject.volumes[name])

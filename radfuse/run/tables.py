@@ -93,11 +93,7 @@ def extract_table(
     write(output.with_suffix(".failures.csv"), lambda path: failures.to_csv(path, index=False))
     if not rows:
         raise DataError("no subject could be measured", hint=f"See {output.with_suffix('.failures.csv')}.")
-    values = subjects.feature_values(rows)
-    write(output, lambda path: values.to_csv(path))
-    write(output.with_suffix(".parquet"), lambda path: values.to_parquet(path))
-    diagnostics = pd.DataFrame([dict(row.diagnostics) for row in rows], index=values.index)
-    write(output.with_suffix(".diagnostics.csv"), lambda path: diagnostics.to_csv(path))
+    subjects.write_rows(output, output.with_suffix(".diagnostics.csv"), rows)
     return problems
 
 
