@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from radfuse.component import Component
 from radfuse.data.geometry import Geometry
@@ -66,13 +67,25 @@ class FusionMethod(Component):
     - ``flip_equivariant``: fusing flipped volumes gives the flipped fusion, along every axis.
     - ``voxelwise_identity``: a voxel where all sources agree keeps its value, whatever lies around it; so zero
       background stays exactly zero. Without it the identity holds only where whole volumes agree.
+    - ``keeps_equal_sources``: fusing a volume with itself gives that volume. Methods that denoise, mask or derive an
+      image of another kind do not.
     - ``context_voxels``: how far away a voxel can change the result at another one; None when there is no such
       distance (a decimated transform depends on where the grid begins).
     """
 
     flip_equivariant: ClassVar[bool]
     voxelwise_identity: ClassVar[bool]
+    keeps_equal_sources: ClassVar[bool] = True
     context_voxels: ClassVar[int | None]
+
+    label: str = Field(
+        "", pattern="^[A-Za-z0-9]*$", description="Tells several settings of one method apart in the volumes' names."
+    )
+
+    @property
+    def title(self) -> str:
+        """What its volumes are named by: the method, and the label where there is one."""
+        return f"{self.method}_{self.label}" if self.label else self.method
 
     @abstractmethod
     def build(self, device: str) -> Fuser:

@@ -41,12 +41,12 @@ class Fuse(Stage):
     @field_validator("methods")
     @classmethod
     def _one_of_each(cls, methods: tuple[FusionMethod, ...]) -> tuple[FusionMethod, ...]:
-        names = [method.method for method in methods]
+        names = [method.title for method in methods]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(
                 f"{', '.join(twice)} is listed twice; fused volumes are named by method, so the two would share a "
-                "name. Give each setting a run of its own"
+                "name. Give each setting a `label` of its own"
             )
         return methods
 
@@ -93,7 +93,7 @@ class Fuse(Stage):
         for method in self.methods if used else ():
             fuser = method.build(device)
             for group in used:
-                name = fused_name(method.method, group)
+                name = fused_name(method.title, group)
                 volumes[name] = _fuse(fuser, group, normalised, grid, name, subject.id)
                 part = next((part for part in group if part in masks), None)
                 if part is not None:

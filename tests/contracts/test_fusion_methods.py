@@ -71,7 +71,9 @@ def test_inputs_are_left_as_they_were(method, sources):
 
 
 @pytest.mark.parametrize("method", MEMBERS)
-def test_equal_sources_are_given_back(method, sources):
+def test_equal_sources_are_given_back_where_claimed(method, sources):
+    if not FusionMethod.members()[method].keeps_equal_sources:
+        pytest.skip(f"{method} makes an image of another kind")
     fused = fuse(method, *[sources[0]] * 3)
     assert np.abs(fused - sources[0]).max() < 1e-6
 
@@ -136,7 +138,8 @@ def test_thin_and_tiny_volumes_are_fused(method, shape, rng):
     fused = fuse(method, *pair)
     assert fused.shape == shape
     assert np.isfinite(fused).all()
-    assert np.abs(fuse(method, pair[0], pair[0]) - pair[0]).max() < 1e-6
+    if FusionMethod.members()[method].keeps_equal_sources:
+        assert np.abs(fuse(method, pair[0], pair[0]) - pair[0]).max() < 1e-6
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
