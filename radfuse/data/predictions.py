@@ -8,7 +8,7 @@ from radfuse.errors import DataError
 
 COLUMNS = ["arm", "fusion", "modalities", "classifier", "subject", "repeat", "fold", "outcome", "score"]
 
-FUSIONS = ("single", "image", "early", "intermediate", "late", "baseline")
+FUSIONS = ("single", "image", "chosen", "early", "intermediate", "late", "baseline")
 
 
 @dataclass(frozen=True, eq=False)

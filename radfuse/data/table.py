@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ class FeatureTable:
         if OUTCOME in self.subjects and not self.subjects[OUTCOME].isin([0, 1]).all():
             raise CohortError("the outcome must be 0 or 1 for every subject of a feature table")
 
-    @property
+    @cached_property
     def modalities(self) -> list[str]:
         """Every prefix, in column order; fused volumes are modalities of their own."""
         return list(dict.fromkeys(modality_of(column) for column in self.values.columns))

@@ -178,11 +178,11 @@ def load_table(store: Store) -> FeatureTable:
 
 def _key(store: Store, arm: Arm, train: Train, harmonize: Harmonize) -> str:
     files = [file_digest(store.root / name) for name in ("splits.csv", "train/table.parquet", "train/subjects.parquet")]
-    return digest("train", train.version, _settings(arm), harmonize.model_dump(mode="json"), harmonize.version,
+    return digest("train", train.version, arm_settings(arm), harmonize.model_dump(mode="json"), harmonize.version,
                   files, libraries(*DECIDING))  # fmt: skip
 
 
-def _settings(arm: Arm) -> dict[str, Any]:
+def arm_settings(arm: Arm) -> dict[str, Any]:
     """Everything about an arm that decides its scores; the other arms of the study are not part of it."""
     parts = (arm.imputation, arm.selection, arm.member, arm.strategy)
     described = [None if part is None else part.model_dump(mode="json") for part in parts]

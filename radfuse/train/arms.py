@@ -71,7 +71,7 @@ class Arm:
         strategy = self.strategy.build(self.modalities, self.selection.build(), classifier, self.seed)
         return Pipeline(
             [
-                ("columns", Columns(self._visible(columns))),
+                ("columns", Columns(self.visible(columns))),
                 ("impute", self.imputation.build()),
                 ("harmonize", clone(harmonizer)),
                 ("scale", Scaler()),
@@ -79,8 +79,13 @@ class Arm:
             ]
         )
 
-    def _visible(self, columns: Sequence[str]) -> list[str]:
-        """Its modalities' features and batches, and the covariates (which only the harmoniser may use)."""
+    def visible(self, columns: Sequence[str]) -> list[str]:
+        """What of some columns it may look at: its modalities' features and batches, and the covariates.
+
+        Of the covariates only the harmoniser makes use. A baseline looks at its own columns.
+        """
+        if self.baseline is not None:
+            return [column for column in columns if column in self.baseline.columns]
         batch = f"{CONTEXT}{BATCH}"
         seen = []
         for column in columns:

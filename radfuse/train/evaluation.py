@@ -66,7 +66,10 @@ def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any
     check_splits(table, splits)
     rows, outcome = table.rows(), table.outcome
     _check_rows(table)
-    beside = pd.DataFrame({"group": table.group, "batch": _batches(arm, rows)}, index=rows.index)
+    batches = _batches(arm, rows)
+    # A study of many images has a hundred thousand columns, and every step would walk over all of them.
+    rows = rows[arm.visible(list(rows.columns))]
+    beside = pd.DataFrame({"group": table.group, "batch": batches}, index=rows.index)
     parts, folds, reports = [], [], []
     with threadpool_limits(1):
         for repeat, fold in sorted(set(zip(splits["repeat"], splits["fold"], strict=True))):
@@ -87,6 +90,24 @@ def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any
         arm=arm.name, fusion=arm.fusion, modalities="+".join(arm.modalities), classifier=arm.classifier
     )
     return ArmResult(arm, Predictions(scores[[*COLUMNS, GROUP, "batch"]]), pd.DataFrame(folds), final, reports)
+
+
+def out_of_fold(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any) -> pd.DataFrame:
+    """Predict every subject in every repeat by a pipeline that never saw it, and keep the scores alone.
+
+    Returns
+    -------
+    Columns subject, repeat, fold, outcome, score: what `run_arm` gives, without its reports and its final model.
+    """
+    rows, outcome = table.rows(), table.outcome
+    rows = rows[arm.visible(list(rows.columns))]
+    parts = []
+    for repeat, fold in sorted(set(zip(splits["repeat"], splits["fold"], strict=True))):
+        training, validation = _sides(rows, splits, repeat, fold)
+        score = _score(_fit(arm, training, outcome.loc[training.index], harmonizer), validation)
+        part = pd.DataFrame({"subject": validation.index, "repeat": repeat, "fold": fold})
+        parts.append(part.assign(outcome=outcome.loc[validation.index].to_numpy(), score=score))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _sides(rows: pd.DataFrame, splits: pd.DataFrame, repeat: int, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:

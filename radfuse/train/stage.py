@@ -48,7 +48,7 @@ class Train(Stage):
     version: ClassVar[int] = 1
 
     fusions: tuple[FusionStrategy, ...] = Field(
-        (Early(), Intermediate(), Late()), description="Fusion levels: early, intermediate, late."
+        (Early(), Intermediate(), Late()), description="Fusion levels: early, intermediate, late, chosen."
     )
     classifiers: tuple[Classifier, ...] = Field((Logistic(),), description="logistic, random_forest, xgboost.")
     imputation: Imputation = Field(Imputation(), description="How missing values are filled.")
@@ -94,9 +94,11 @@ class Train(Stage):
         arms = [self._alone("single", modality, member) for modality in table.single for member in self.classifiers]
         if self.images:
             arms += [self._alone("image", fused, member) for fused in table.fused for member in self.classifiers]
-        modalities = tuple(table.modalities if self.with_fused else table.single)
-        for strategy in self.fusions if len(modalities) > 1 else ():
-            arms += self._joined(strategy, modalities)
+        joined = tuple(table.modalities if self.with_fused else table.single)
+        for strategy in self.fusions:
+            modalities = joined if strategy.joins else tuple(table.fused)
+            if len(modalities) > 1:
+                arms += self._joined(strategy, modalities)
         for baseline in self.baselines.of(table):
             arms.append(
                 Arm(

@@ -13,6 +13,9 @@ class FusionStrategy(Component):
     classified: ClassVar[bool] = True
     """Whether the strategy is built around a classifier of its own choosing; the network is its own."""
 
+    joins: ClassVar[bool] = True
+    """Whether it joins the measured modalities; one that does not looks at the fused images instead."""
+
     @abstractmethod
     def build(self, modalities: Sequence[str], selector: Any, classifier: Any, seed: int) -> Any:
         """Make an unfitted classifier over scaled rows (a data frame with ``@missing.<modality>`` flags).
