@@ -105,10 +105,12 @@ class FeatureTable:
     def rows(self) -> pd.DataFrame:
         """Everything a model may look at: the features, and beside them the context under ``@`` names.
 
-        The context is ``@batch.<modality>`` for every modality that has one, and ``@<covariate>``. The outcome and
-        the group are never in it.
+        The context is ``@batch.<modality>`` for every modality that has one, ``@<covariate>``, and ``@group`` where
+        groups are declared, so that inner folds keep them together too. The outcome is never in it.
         """
         context: dict[str, pd.Series] = {}
+        if GROUP in self.subjects:
+            context[f"{CONTEXT}{GROUP}"] = self.group
         for modality in self.modalities:
             batch = self.batch_of(modality)
             if batch is not None:

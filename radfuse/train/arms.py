@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from radfuse.data.names import modality_of
-from radfuse.data.table import BATCH, CONTEXT
+from radfuse.data.table import BATCH, CONTEXT, GROUP
 from radfuse.errors import ConfigError
 from radfuse.train.baselines import Baseline
 from radfuse.train.classifiers import Classifier
@@ -71,7 +71,7 @@ class Arm:
         strategy = self.strategy.build(self.modalities, self.selection.build(), classifier, self.seed)
         return Pipeline(
             [
-                ("columns", Columns(self.visible(columns))),
+                ("columns", Columns(self.visible(columns), [f"{CONTEXT}{GROUP}"])),
                 ("impute", self.imputation.build()),
                 ("harmonize", clone(harmonizer)),
                 ("scale", Scaler()),

@@ -72,6 +72,20 @@ def deal(kinds: np.ndarray, parts: int, rng: np.random.Generator) -> np.ndarray:
     return part
 
 
+def deal_together(outcome: np.ndarray, groups: np.ndarray, parts: int, rng: np.random.Generator) -> np.ndarray:
+    """Deal rows out so that those of one group land in one part; groups with an event are dealt apart from the rest.
+
+    Examples
+    --------
+    >>> dealt = deal_together(np.array([1, 0, 0, 1]), np.array(["a", "a", "b", "c"]), 2, np.random.default_rng(0))
+    >>> bool(dealt[0] == dealt[1]), bool(dealt[0] == dealt[3])
+    (True, False)
+    """
+    codes, names = pd.factorize(groups)
+    has_event = np.bincount(codes, weights=outcome, minlength=len(names)) > 0
+    return deal(has_event.astype(int), parts, rng)[codes]
+
+
 def check_splits(table: FeatureTable, splits: pd.DataFrame) -> None:
     """Refuse splits that were drawn for other subjects."""
     known = set(table.values.index)

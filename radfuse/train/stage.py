@@ -45,7 +45,7 @@ class Train(Stage):
     """Train every arm in the same folds, and compare them."""
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     fusions: tuple[FusionStrategy, ...] = Field(
         (Early(), Intermediate(), Late()), description="Fusion levels: early, intermediate, late, chosen."

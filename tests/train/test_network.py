@@ -74,7 +74,7 @@ def test_a_missing_modality_is_answered_by_its_token_not_by_its_values():
 def test_each_fit_chooses_its_features_without_the_rows_it_holds_out():
     rows, outcome = cohort(40, 1)
     model = network(epochs=1)
-    held_out = model._held_out(outcome.to_numpy())
+    held_out = model._held_out(outcome.to_numpy(), np.arange(40))
     assert (held_out.sum(axis=0) == 1).all()
     changed = rows.copy()
     changed.loc[held_out[0], "CT.f7"] = 50.0 * outcome[held_out[0]]

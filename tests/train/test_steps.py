@@ -88,6 +88,11 @@ def test_columns_name_what_is_missing(rows):
         kept.transform(rows.drop(columns="PET.a"))
 
 
+def test_what_only_fitting_needs_may_be_missing_in_new_rows(rows):
+    kept = Columns(["PET.a", "@group"], fitting=["@group"]).fit(rows.assign(**{"@group": "P1"}))
+    assert list(kept.transform(rows).columns) == ["PET.a"]
+
+
 def test_facts_give_an_unseen_level_the_place_of_none():
     training = pd.DataFrame({"@site": ["n", "n", "s", None]})
     facts = Facts().fit(training)
@@ -148,3 +153,35 @@ def test_modality_without_both_outcomes_stops_the_model_that_has_no_other():
     rows = pd.DataFrame({"CT.a": [1.0, 2.0, 3.0, 4.0], "@missing.CT": [0.0, 0.0, 1.0, 1.0]})
     with pytest.raises(DataError, match="no modality of CT has both outcomes"):
         Averaged(["CT"], Anova().build(), LogisticRegression()).fit(rows, pd.Series([0, 0, 1, 1]))
+
+
+@pytest.mark.parametrize("method", ["late", "intermediate", "chosen"])
+def test_inner_folds_keep_the_rows_of_a_patient_together(method, monkeypatch):
+    """Three lesions of each patient, in shuffled order: in no inner deal is a patient on both sides."""
+    from radfuse.train import splits
+    from radfuse.train.classifiers.logistic import Logistic
+    from radfuse.train.fusion import FusionStrategy
+    from radfuse.train.selection.anova import Anova
+
+    rng = np.random.default_rng(0)
+    patient = rng.permutation(np.repeat([f"P{i}" for i in range(30)], 3))
+    outcome = pd.Series([int(name[1:]) % 2 for name in patient])
+    rows = pd.DataFrame(rng.normal(size=(90, 6)), columns=[f"{m}.f{i}" for m in ("CT", "PET") for i in range(3)])
+    rows = rows.assign(**{"@group": patient, "@missing.CT": 0.0, "@missing.PET": 0.0})
+    dealt: list[np.ndarray] = []
+
+    def spied(*arguments):
+        dealt.append(deal_together(*arguments))
+        return dealt[-1]
+
+    deal_together = splits.deal_together
+    module = {"late": "averaged", "intermediate": "network", "chosen": "chosen"}[method]
+    monkeypatch.setattr(f"radfuse.train.steps.{module}.deal_together", spied)
+    settings = {"method": method} | ({"calibrate_from": 50} if method == "late" else {})
+    strategy = FusionStrategy.choose(settings)
+    classifier = Logistic().build(0) if strategy.classified else None
+    strategy.build(("CT", "PET"), Anova().build(), classifier, 0).fit(rows, outcome)
+    assert dealt
+    for part in dealt:
+        assert (pd.Series(part).groupby(patient).nunique() == 1).all()
+        assert len(set(part)) > 1

@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 
 from radfuse.errors import DataError
-from radfuse.train.splits import deal
-from radfuse.train.steps.blocks import columns_by_modality, has_both_classes, is_missing
+from radfuse.train.splits import deal_together
+from radfuse.train.steps.blocks import columns_by_modality, groups_of, has_both_classes, is_missing
 
 INNER = 5
 
@@ -53,7 +53,7 @@ class Averaged(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.columns_[modality] = [columns[i] for i in selector.chosen_]
             self.classifiers_[modality] = clone(self.classifier).fit(selector.transform(values), target[present])
             if self.calibrate_from is not None and len(values) >= self.calibrate_from:
-                self.calibrations_[modality] = self._calibrate(values, target[present])
+                self.calibrations_[modality] = self._calibrate(values, target[present], groups_of(rows)[present])
         if not self.classifiers_:
             raise DataError(
                 f"no modality of {', '.join(self.modalities)} has both outcomes among the training rows",
@@ -80,12 +80,12 @@ class Averaged(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The likelier outcome."""
         return np.asarray(self.predict_proba(rows)[:, 1] > 0.5, dtype=int)
 
-    def _calibrate(self, values: np.ndarray, target: np.ndarray) -> list[float]:
+    def _calibrate(self, values: np.ndarray, target: np.ndarray, groups: np.ndarray) -> list[float]:
         """Slope and intercept of the outcome's log odds on those of inner out-of-fold predictions.
 
         A modality that predicts worse than chance there gets slope 0: it then says the prevalence for everyone.
         """
-        part = deal(target, INNER, np.random.default_rng(self.seed))
+        part = deal_together(target, groups, INNER, np.random.default_rng(self.seed))
         outside = np.empty(len(target))
         for fold in range(INNER):
             inside = part != fold

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from radfuse.data.names import modality_of
-from radfuse.data.table import feature_columns
+from radfuse.data.table import CONTEXT, GROUP, feature_columns
 from radfuse.train.steps.imputer import MISSING
 
 
@@ -25,6 +25,12 @@ def is_missing(rows: pd.DataFrame, modality: str) -> np.ndarray:
     if flag not in rows.columns:
         return np.zeros(len(rows), bool)
     return rows[flag].to_numpy(dtype=float) > 0.5
+
+
+def groups_of(rows: pd.DataFrame) -> np.ndarray:
+    """The patient of each row: its group where groups are declared, else itself."""
+    column = f"{CONTEXT}{GROUP}"
+    return np.asarray(rows[column] if column in rows.columns else np.arange(len(rows)))
 
 
 def has_both_classes(outcome: np.ndarray) -> bool:

@@ -7,9 +7,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from radfuse.errors import DataError
-from radfuse.train.splits import deal
+from radfuse.train.splits import deal_together
 from radfuse.train.statistics import pair_auc
-from radfuse.train.steps.blocks import columns_by_modality, has_both_classes, is_missing
+from radfuse.train.steps.blocks import columns_by_modality, groups_of, has_both_classes, is_missing
 
 
 class Chosen(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -46,7 +46,7 @@ class Chosen(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             present = ~is_missing(rows, modality)
             if has_both_classes(target[present]):
                 values = rows.loc[present, columns].to_numpy(dtype=float)
-                self.scores_[modality] = self._inner_auc(values, target[present])
+                self.scores_[modality] = self._inner_auc(values, target[present], groups_of(rows)[present])
         if not self.scores_:
             raise DataError(
                 f"none of {', '.join(self.modalities)} has both outcomes among the training rows",
@@ -71,11 +71,11 @@ class Chosen(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The likelier outcome."""
         return np.asarray(self.predict_proba(rows)[:, 1] > 0.5, dtype=int)
 
-    def _inner_auc(self, values: np.ndarray, target: np.ndarray) -> float:
+    def _inner_auc(self, values: np.ndarray, target: np.ndarray, groups: np.ndarray) -> float:
         parts = max(2, min(self.folds, int(target.sum()), int((1 - target).sum())))
         found = []
         for repeat in range(self.repeats):
-            part = deal(target, parts, np.random.default_rng([self.seed, repeat]))
+            part = deal_together(target, groups, parts, np.random.default_rng([self.seed, repeat]))
             for fold in range(parts):
                 inside = part != fold
                 if not has_both_classes(target[inside]) or not has_both_classes(target[~inside]):

@@ -10,10 +10,17 @@ from radfuse.errors import DataError
 
 
 class Columns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Keep the named columns, in that order. Learns nothing."""
+    """Keep the named columns, in that order. Learns nothing.
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    Parameters
+    ----------
+    columns : what to keep.
+    fitting : those of them that only fitting needs (the patient of each row, for inner folds); new rows may lack them.
+    """
+
+    def __init__(self, columns: Sequence[str], fitting: Sequence[str] = ()) -> None:
         self.columns = columns
+        self.fitting = fitting
 
     def fit(self, rows: pd.DataFrame, outcome: object = None) -> Self:
         """Check that the columns are there."""
@@ -23,15 +30,16 @@ class Columns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Give the named columns."""
-        self._present(rows)
-        return rows[list(self.columns)]
+        known = self._present(rows)
+        return rows[[column for column in self.columns if column in known]]
 
-    def _present(self, rows: pd.DataFrame) -> None:
+    def _present(self, rows: pd.DataFrame) -> set[str]:
         known = set(rows.columns)
-        missing = [column for column in self.columns if column not in known]
+        missing = [column for column in self.columns if column not in known and column not in self.fitting]
         if missing:
             raise DataError(
                 f"the table lacks {len(missing)} of the {len(self.columns)} columns the model was trained on, "
                 f"first {missing[0]!r}",
                 hint="Extract the features with the settings of the training run.",
             )
+        return known

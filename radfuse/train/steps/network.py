@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from radfuse.errors import DataError
-from radfuse.train.splits import deal
-from radfuse.train.steps.blocks import columns_by_modality, has_both_classes, is_missing
+from radfuse.train.splits import deal_together
+from radfuse.train.steps.blocks import columns_by_modality, groups_of, has_both_classes, is_missing
 
 Weights = dict[str, torch.Tensor]
 
@@ -61,7 +61,7 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Learn the selection and the weights."""
         target = np.asarray(outcome)
         self.classes_ = np.array([0, 1])
-        held_out = self._held_out(target)
+        held_out = self._held_out(target, groups_of(rows))
         self.columns_ = self._select(rows, target, held_out)
         self.encoded_ = list(self.columns_)
         with one_thread():
@@ -84,8 +84,8 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The likelier outcome."""
         return np.asarray(self.predict_proba(rows)[:, 1] > 0.5, dtype=int)
 
-    def _held_out(self, target: np.ndarray) -> np.ndarray:
-        """Which rows each member holds out: fifths of a stratified deal, dealt anew for every five members."""
+    def _held_out(self, target: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Which rows each member holds out: fifths of a stratified deal of patients, anew for every five members."""
         rarer = int(min((target == 0).sum(), (target == 1).sum()))
         if rarer < 2:
             raise DataError(
@@ -97,7 +97,7 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         held_out = np.zeros((self.fits, len(target)), bool)
         for member in range(self.fits):
             if member % parts == 0:
-                dealt = deal(target, parts, rng)
+                dealt = deal_together(target, groups, parts, rng)
             held_out[member] = dealt == member % parts
         return held_out
 
