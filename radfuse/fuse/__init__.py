@@ -69,6 +69,7 @@ class FusionMethod(Component):
       background stays exactly zero. Without it the identity holds only where whole volumes agree.
     - ``keeps_equal_sources``: fusing a volume with itself gives that volume. Methods that denoise, mask or derive an
       image of another kind do not.
+    - ``keeps_constants``: constant volumes give a constant. Zero padding makes borders differ.
     - ``context_voxels``: how far away a voxel can change the result at another one; None when there is no such
       distance (a decimated transform depends on where the grid begins).
     """
@@ -76,6 +77,7 @@ class FusionMethod(Component):
     flip_equivariant: ClassVar[bool]
     voxelwise_identity: ClassVar[bool]
     keeps_equal_sources: ClassVar[bool] = True
+    keeps_constants: ClassVar[bool] = True
     context_voxels: ClassVar[int | None]
 
     label: str = Field(

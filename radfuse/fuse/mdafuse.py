@@ -1,6 +1,5 @@
 """The default learned fusion: MdAFuse, volumetric and small."""
 
-from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -9,7 +8,8 @@ from pydantic import Field, PositiveInt, model_validator
 from radfuse.fuse import Fuser, FusionMethod
 
 SHIPPED = Path(__file__).parent / "weights" / "mdafuse.safetensors"
-SHIPPED_SHA256 = "baba9cf7b966c38632d1e2c8d647e97ddd596622952c6b90e62e6fef9ffab9c6"
+LEAST_TILE = 16
+SHIPPED_SHA256 = "baca0334c8cf37d7d1d22ed25f1f24e61cf8534253fe66015c63fc7d43d2ebd7"
 
 
 class MdAFuse(FusionMethod):
@@ -50,6 +50,7 @@ class MdAFuse(FusionMethod):
 
         from radfuse.fuse.networks.inference import fuse_tiled
         from radfuse.fuse.networks.mdafuse import HALO, MdAFuseNet
+        from radfuse.fuse.networks.room import Room
         from radfuse.fuse.networks.weights import load_weights, read_weights
 
         path = SHIPPED if self.weights == "shipped" else Path(self.weights)
@@ -57,6 +58,10 @@ class MdAFuse(FusionMethod):
         with torch.device("meta"):
             network = MdAFuseNet()
         load_weights(network, read_weights(path, self.sha256), str(path))
-        network = network.to(device).eval()
-        run = partial(fuse_tiled, network, halo=HALO, tile=self.tile, device=device, precision=self.precision)
-        return Fuser(lambda volumes, names, grid: run(volumes))
+        network.eval()
+        room = Room(device, self.tile, min(LEAST_TILE, self.tile), "tiles of {} voxels")
+        return Fuser(
+            lambda volumes, names, grid: room.run(
+                lambda place, tile: fuse_tiled(network.to(place), volumes, HALO, tile, place, self.precision)
+            )
+        )

@@ -24,7 +24,7 @@ class Fuse(Stage):
     """Make fused volumes out of a subject's modalities, on the grid that they share."""
 
     name: ClassVar[str] = "fuse"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     methods: tuple[FusionMethod, ...] = Field(
         (Average(), Maximum(), WaveletDiscrete(), MdAFuse()), description="Fusion methods; each adds its own volumes."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from radfuse.data.modality import unit_of
 from radfuse.data.reading.images import read_volume
 from radfuse.errors import ConfigError
 from radfuse.fuse.card import card
+from radfuse.fuse.networks.crops import VolumeSet
+from radfuse.fuse.networks.recipe import FusionTraining, Scans
 from radfuse.fuse.training import (
     HELD_OUT,
     TRAINING,
-    FusionTraining,
+    VALIDATION,
     Progress,
-    VolumeSet,
+    Trained,
     normalised_set,
     phantom_sets,
     run_training,
@@ -27,9 +29,10 @@ from radfuse.fuse.training import (
 from radfuse.run.device import choose_device
 from radfuse.run.environment import environment
 from radfuse.run.store import digest, write, write_bytes, write_text
+from radfuse.run.tracking import track_training
 
 EVERY = 50
-PHANTOMS = "phantoms made by `radfuse.fuse.phantoms`: no patient, nothing downloaded"
+PHANTOMS = "{} phantoms made by `radfuse/fuse/phantoms.py` (CT, PET and MR of made-up bodies); no image of any patient"
 
 
 def read_training(path: Path, overrides: Sequence[str]) -> FusionTraining:
@@ -38,8 +41,10 @@ def read_training(path: Path, overrides: Sequence[str]) -> FusionTraining:
     for override in overrides:
         set_override(settings, override)
     for part in ("volumes", "held_out"):
-        for patient in settings.get(part) or ():
-            patient.update({name: str(path.resolve().parent / file) for name, file in patient.items()})
+        for scans in settings.get(part) or ():
+            images = scans.get("images") if isinstance(scans, dict) else None
+            if isinstance(images, dict):
+                images.update({name: str(path.resolve().parent / str(file)) for name, file in images.items()})
     try:
         return FusionTraining.model_validate(settings)
     except ValidationError as error:
@@ -48,7 +53,12 @@ def read_training(path: Path, overrides: Sequence[str]) -> FusionTraining:
 
 
 def train_network(
-    path: Path, output: Path, device: str, overrides: Sequence[str], tell: Callable[[Progress], None]
+    path: Path,
+    output: Path,
+    device: str,
+    overrides: Sequence[str],
+    tell: Callable[[Progress], None],
+    study: Path | None = None,
 ) -> Path:
     """Train, and write ``<method>.safetensors`` with its card ``<method>.md`` into a folder.
 
@@ -57,10 +67,10 @@ def train_network(
     Parameters
     ----------
     tell : called after every step.
+    study : a study folder; the training is recorded in its MLflow store, or in the one that MLFLOW_TRACKING_URI names.
     """
     config = read_training(path, overrides)
-    if config.volumes and not config.held_out:
-        raise ConfigError(f"{path} names volumes to learn from, but none held out", hint="Name other patients' images.")
+    place = choose_device(device)
     output.mkdir(parents=True, exist_ok=True)
     checkpoint = output / f"{config.method}.checkpoint.pt"
     key = digest(config.model_dump(mode="json"))
@@ -70,30 +80,47 @@ def train_network(
             _save(checkpoint, key, progress.checkpoint())
         tell(progress)
 
-    sets = _sets(config.volumes, config, TRAINING)
-    held_out = _sets(config.held_out, config, HELD_OUT)
-    trained = run_training(config, sets, held_out, choose_device(device), on_step, _load(checkpoint, key))
-    own = f"{len(config.volumes)} patients' images named in {path.name}"
-    text = card(
-        config,
-        trained,
-        data=own if config.volumes else PHANTOMS,
-        licence="that of the images" if config.volumes else "Apache-2.0",
-        command=f"radfuse fusion train {path} -o {output}",
-        environment=", ".join(f"{name} {version}" for name, version in _makers().items()),
-    )
+    sets, validation, held_out = _sets(config)
+    trained = run_training(config, sets, validation, held_out, place, on_step, _load(checkpoint, key))
     target = output / f"{config.method}.safetensors"
     write_bytes(target, trained.weights)
-    write_text(target.with_suffix(".md"), text)
+    write_text(target.with_suffix(".md"), _card(config, trained, path, f"radfuse fusion train {path} -o {output}"))
+    track_training(study, config, trained, (target, target.with_suffix(".md")))
     checkpoint.unlink(missing_ok=True)
     return target
 
 
-def _sets(patients: Sequence[Mapping[str, Path]], config: FusionTraining, part: int) -> list[VolumeSet]:
-    if not patients:
-        return phantom_sets(config, part)
-    read = [{m: read_volume(file, m, unit_of(m)) for m, file in patient.items()} for patient in patients]
+def _sets(config: FusionTraining) -> tuple[list[VolumeSet], list[VolumeSet], list[VolumeSet]]:
+    """What is learned from, what decides when to stop, and what judges."""
+    if not config.volumes:
+        training, validation, held_out = (phantom_sets(config, part) for part in (TRAINING, VALIDATION, HELD_OUT))
+        return training, validation, held_out
+    learnt, aside = (_read(scans, config) for scans in config.split())
+    return learnt, aside, _read(config.held_out, config) if config.held_out else aside
+
+
+def _read(patients: Sequence[Scans], config: FusionTraining) -> list[VolumeSet]:
+    read = [{m: read_volume(file, m, unit_of(m)) for m, file in scans.images.items()} for scans in patients]
     return [normalised_set(volumes, config.normalisation) for volumes in read]
+
+
+def _card(config: FusionTraining, trained: Trained, path: Path, command: str) -> str:
+    found = environment()
+    makers = ", ".join(f"{name} {found[name]}" for name in ("radfuse", "torch", "numpy", "system"))
+    if not config.volumes:
+        data = PHANTOMS.format(config.phantoms) + f". Stopped by {config.validation_phantoms} others"
+        judged, licence = f"{config.held_out_phantoms} further phantoms, never looked at in training", "Apache-2.0"
+    else:
+        learnt, aside = (sorted({scans.patient for scans in part}) for part in config.split())
+        data = f"{len(learnt)} patients named in {path.name}: {', '.join(learnt)}. Stopped by: {', '.join(aside)}"
+        others = sorted({scans.patient for scans in config.held_out})
+        judged = (
+            f"{', '.join(others)}, never looked at in training"
+            if others
+            else "the patients that decided when to stop, so the figure is a little too good"
+        )
+        licence = "that of the images"
+    return card(config, trained, data=data, judged=judged, licence=licence, command=command, environment=makers)
 
 
 def _save(path: Path, key: str, state: dict[str, Any]) -> None:
@@ -109,8 +136,3 @@ def _load(path: Path, key: str) -> dict[str, Any] | None:
         return None
     state = torch.load(path, weights_only=True)
     return {name: value for name, value in state.items() if name != "key"} if state["key"] == key else None
-
-
-def _makers() -> dict[str, str]:
-    found = environment()
-    return {name: found[name] for name in ("radfuse", "torch", "numpy", "system")}

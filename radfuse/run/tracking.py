@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,8 @@ import radfuse
 from radfuse.config import Tracking
 from radfuse.data.cohort import Problem
 from radfuse.data.table import FeatureTable
+from radfuse.fuse.networks.recipe import FusionTraining
+from radfuse.fuse.training import Trained as TrainedNetwork
 from radfuse.report.roc import arm_roc_svg
 from radfuse.run.judging import FOLDS, MODEL, PREDICTIONS, Judged
 from radfuse.run.models import load_model, trusted_types
@@ -28,6 +30,8 @@ from radfuse.run.store import Store, digest, file_digest, process_lives, write_b
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+log = logging.getLogger(__name__)
 
 TRACKED = "tracked.json"
 METRICS = {
@@ -100,6 +104,59 @@ def _record_once(trained: Trained, uri: str) -> None:
     write_text(trained.store.root / TRACKED, json.dumps({"key": key, "run": run}) + "\n")
 
 
+def track_training(study: Path | None, config: FusionTraining, trained: TrainedNetwork, files: Sequence[Path]) -> None:
+    """Record the training of a fusion network: its recipe, its loss curves, what it is worth, weights and card.
+
+    A server that does not answer costs the record and a warning, never the weights.
+
+    Parameters
+    ----------
+    study : the folder of mlflow.db; None records only where MLFLOW_TRACKING_URI names a server.
+    """
+    if study is None and not os.environ.get("MLFLOW_TRACKING_URI"):
+        return
+    if study is not None:
+        study.mkdir(parents=True, exist_ok=True)
+    from mlflow.exceptions import MlflowException
+
+    folder = study or files[0].parent
+    with _quiet_mlflow(folder) as uri:
+        try:
+            _record_training(folder, config, trained, files)
+        except (MlflowException, OSError) as error:
+            log.warning("the training is not recorded at %s: %s", _public(uri), str(error).splitlines()[0])
+
+
+def _record_training(folder: Path, config: FusionTraining, trained: TrainedNetwork, files: Sequence[Path]) -> None:
+    import mlflow
+    from mlflow.entities import Metric
+
+    _use_experiment("fusion training", folder)
+    settings = config.model_dump(mode="json")
+    tags = {"radfuse.version": radfuse.__version__, "radfuse.weights_sha256": trained.sha256}
+    with mlflow.start_run(run_name=config.method, tags=tags | _owner()) as run:
+        mlflow.log_params({name: json.dumps(value)[:500] for name, value in settings.items()})
+        mlflow.log_text(yaml.safe_dump(settings, sort_keys=False), "recipe.yaml")
+        curves = {"loss/training": enumerate(trained.history, 1), "loss/validation": trained.validation.items()}
+        points = [Metric(name, value, 0, step) for name, curve in curves.items() for step, value in curve]
+        for start in range(0, len(points), 1000):  # MLflow's limit for one request
+            mlflow.MlflowClient().log_batch(run.info.run_id, points[start : start + 1000])
+        held_out = {f"held_out/{name}": value for name, value in trained.losses.items()}
+        mlflow.log_metrics(_finite(held_out | {"best_step": trained.best_step}))
+        for file in files:
+            mlflow.log_artifact(str(file))
+
+
+def _use_experiment(experiment: str, folder: Path) -> None:
+    import mlflow
+
+    if mlflow.get_experiment_by_name(experiment) is None:
+        artifacts = (folder.resolve() / "mlartifacts").as_uri()
+        local = mlflow.get_tracking_uri().startswith("sqlite")
+        mlflow.create_experiment(experiment, artifact_location=artifacts if local else None)
+    mlflow.set_experiment(experiment)
+
+
 def _public(uri: str) -> str:
     """A server's address without a password in it."""
     parts = urlsplit(uri)
@@ -110,11 +167,7 @@ def _record(trained: Trained) -> str:
     import mlflow
 
     experiment = trained.settings.experiment or trained.name
-    if mlflow.get_experiment_by_name(experiment) is None:
-        artifacts = (trained.study.resolve() / "mlartifacts").as_uri()
-        local = mlflow.get_tracking_uri().startswith("sqlite")
-        mlflow.create_experiment(experiment, artifact_location=artifacts if local else None)
-    mlflow.set_experiment(experiment)
+    _use_experiment(experiment, trained.study)
     _close_orphans(mlflow.MlflowClient(), experiment)
     tags = _tags(trained)
     root, contrast = trained.store.root, trained.judged.contrast

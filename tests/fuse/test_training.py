@@ -14,17 +14,20 @@ from radfuse.data.volume import Volume
 from radfuse.errors import ConfigError, DataError
 from radfuse.fuse.card import card
 from radfuse.fuse.mdafuse import SHIPPED, SHIPPED_SHA256, MdAFuse
+from radfuse.fuse.mdafuse_published import MdAFusePublished
+from radfuse.fuse.networks.crops import draw
+from radfuse.fuse.networks.learning import Sliced, Volumetric
 from radfuse.fuse.networks.loss import fusion_loss, ssim
 from radfuse.fuse.networks.mdafuse import MdAFuseNet, parameters_of
+from radfuse.fuse.networks.recipe import FusionTraining, Scans
 from radfuse.fuse.networks.weights import load_weights, read_weights, save_weights
 from radfuse.fuse.phantoms import phantom
 from radfuse.fuse.training import (
     HELD_OUT,
     TRAINING,
-    FusionTraining,
+    VALIDATION,
     Trained,
     average_loss,
-    draw,
     mean_loss,
     normalised_set,
     phantom_sets,
@@ -34,12 +37,13 @@ from radfuse.fuse.training import (
 )
 
 REPOSITORY = Path(__file__).parent.parent.parent
-SMALL = FusionTraining(steps=30, batch=2, crop=8, learning_rate=5e-3)
+SMALL = FusionTraining(steps=20, batch=2, crop=8, learning_rate=5e-3, validate_every=10, validation_crops=4)
+FLAT = FusionTraining(method="mdafuse_published", steps=2, batch=2, crop=16, validate_every=10, validation_crops=2)
 
 
 @pytest.fixture(scope="module")
 def small_sets():
-    return [normalised_set(phantom(np.random.default_rng([5, k]), (24, 26, 28))) for k in range(4)]
+    return [normalised_set(phantom(np.random.default_rng([5, k]), (16, 18, 20))) for k in range(4)]
 
 
 @pytest.fixture(scope="module")
@@ -90,47 +94,143 @@ def test_the_edge_term_asks_for_the_larger_edge():
     assert edged[1] - plain[1] == pytest.approx(1 / 3, abs=1e-6)
 
 
-def test_thirty_steps_lower_the_loss_on_volumes_not_trained_on(small_sets):
-    trained = run_training(SMALL, small_sets[:3], small_sets[3:], "cpu")
-    assert len(trained.history) == 30
+def test_twenty_steps_lower_the_loss_on_volumes_not_trained_on(small_sets):
+    trained = run_training(SMALL, small_sets[:2], small_sets[2:3], small_sets[3:], "cpu")
+    assert len(trained.history) == 20
     assert np.mean(trained.history[-8:]) < np.mean(trained.history[:8])
+    assert sorted(trained.validation) == [10, 20]
     assert trained.losses["trained"] < 0.97 * trained.losses["untrained"]
 
 
-def test_the_seed_decides_and_a_resumed_run_ends_like_an_unbroken_one(small_sets):
-    recipe = SMALL.model_copy(update={"steps": 4})
+@pytest.mark.parametrize("recipe", [SMALL, FLAT], ids=["mdafuse", "mdafuse_published"])
+def test_the_seed_decides_and_a_resumed_run_ends_like_an_unbroken_one(recipe, small_sets):
+    recipe = recipe.model_copy(update={"steps": 4, "validate_every": 1, "validation_crops": 2})
+    sides = small_sets[:3], small_sets[3:]
     kept = []
     torch.manual_seed(1)
-    state, history = train(recipe, small_sets, "cpu", lambda p: kept.append(p.checkpoint()) if p.step == 2 else None)
+    whole = train(recipe, *sides, "cpu", lambda p: kept.append(p.checkpoint()) if p.step == 2 else None)
     torch.manual_seed(2)
-    resumed, other_history = train(recipe, small_sets, "cpu", resume=kept[0])
-    assert history == other_history
-    assert save_weights(state) == save_weights(resumed)
-    other, _ = train(recipe.model_copy(update={"seed": 9}), small_sets, "cpu")
-    assert save_weights(other) != save_weights(state)
+    resumed = train(recipe, *sides, "cpu", resume=kept[0])
+    assert whole.history == resumed.history
+    assert whole.validation == resumed.validation
+    assert save_weights(dict(whole.state)) == save_weights(dict(resumed.state))
+    other = train(recipe.model_copy(update={"seed": 9}), *sides, "cpu")
+    assert save_weights(dict(other.state)) != save_weights(dict(whole.state))
+
+
+def test_training_stops_when_validation_gets_no_better_and_keeps_the_best_weights(small_sets):
+    # Far too fast a learner: it gets worse, and what is kept is what an unbroken look at each step would choose.
+    recipe = SMALL.model_copy(update={"steps": 40, "validate_every": 1, "patience": 3, "learning_rate": 0.5})
+    states = {}
+    learned = train(
+        recipe,
+        small_sets[:3],
+        small_sets[3:],
+        "cpu",
+        lambda p: states.update({p.step: p.checkpoint()["network"]}),
+    )
+    assert len(learned.history) < 40
+    assert learned.best_step == min(learned.validation, key=learned.validation.get)
+    assert len(learned.history) == learned.best_step + 3
+    assert save_weights(dict(learned.state)) == save_weights(states[learned.best_step])
+    assert save_weights(dict(learned.state)) != save_weights(states[len(learned.history)])
+
+
+def test_patience_zero_never_stops(small_sets):
+    recipe = SMALL.model_copy(
+        update={"steps": 6, "validate_every": 1, "patience": 0, "learning_rate": 0.5, "validation_crops": 2}
+    )
+    assert len(train(recipe, small_sets[:3], small_sets[3:], "cpu").history) == 6
+
+
+def test_bfloat16_learns_nearly_what_float32_learns(small_sets):
+    recipes = [FLAT.model_copy(update={"steps": 3, "precision": precision}) for precision in ("float32", "bfloat16")]
+    exact, rough = (train(recipe, small_sets[:3], small_sets[3:], "cpu") for recipe in recipes)
+    assert exact.history != rough.history
+    assert rough.history == pytest.approx(exact.history, rel=0.05)
+    assert {value.dtype for value in rough.state.values()} == {torch.float32, torch.int64}
 
 
 def test_training_leaves_the_number_of_threads_as_it_was(small_sets):
     before = torch.get_num_threads()
-    train(SMALL.model_copy(update={"steps": 1, "threads": before + 1}), small_sets, "cpu")
+    recipe = SMALL.model_copy(update={"steps": 1, "threads": before + 1})
+    train(recipe, small_sets[:3], small_sets[3:], "cpu")
     assert torch.get_num_threads() == before
 
 
 def test_crops_are_padded_and_hold_two_or_three_modalities(small_sets):
     counts = set()
     for seed in range(20):
-        drawn = draw(np.random.default_rng(seed), small_sets, 3, 40, 9)
+        drawn = draw(np.random.default_rng(seed), small_sets, 3, (40, 40, 40), 9)
         counts.add(len(drawn))
         assert {array.shape for array in drawn} == {(3, 1, 58, 58, 58)}
         assert all(array.dtype == np.float32 for array in drawn)
     assert counts == {2, 3}
 
 
+def test_flat_crops_come_from_all_three_planes():
+    # Every voxel tells its place, so that the axis on which a crop stands still is the plane it was cut from.
+    places = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (9, 10, 11)), indexing="ij"))
+    planes = set()
+    for seed in range(30):
+        rngs = (np.random.default_rng(seed) for _ in range(3))
+        cuts = [
+            draw(rng, [{"A": place, "B": place}], 1, (1, 6, 6), 0)[0] for rng, place in zip(rngs, places, strict=True)
+        ]
+        assert {cut.shape for cut in cuts} == {(1, 1, 1, 6, 6)}
+        planes.add(tuple(float(np.ptp(cut)) == 0 for cut in cuts))
+    assert planes == {(True, False, False), (False, True, False), (False, False, True)}
+
+
+def patients(*names: str) -> list[dict[str, object]]:
+    return [{"patient": name, "images": {"CT": f"{name}/ct.nii", "PET": f"{name}/pet.nii"}} for name in names]
+
+
+def test_the_split_is_by_patient_and_follows_the_seed_not_the_order():
+    # Patient A was scanned three times; all of A's scans are on one side.
+    listed = patients("A", "B", "C", "D", "E")
+    again = [{"patient": "A", "images": {"CT": f"A/ct{k}.nii", "PET": f"A/pet{k}.nii"}} for k in (2, 3)]
+    asides = set()
+    for seed in range(12):
+        recipe = FusionTraining(volumes=[*listed, *again], validation=0.4, seed=seed)
+        learnt, aside = ({scans.patient for scans in part} for part in recipe.split())
+        assert not learnt & aside
+        assert learnt | aside == set("ABCDE")
+        assert len(aside) == 2
+        assert sum(map(len, recipe.split())) == 7
+        turned = FusionTraining(volumes=[*again, *listed[::-1]], validation=0.4, seed=seed)
+        assert {scans.patient for scans in turned.split()[1]} == aside
+        asides.add(frozenset(aside))
+    assert len(asides) > 2
+
+
+def test_at_least_one_patient_is_on_each_side():
+    for part in (0.01, 0.99):
+        sides = FusionTraining(volumes=patients("A", "B", "C"), validation=part).split()
+        assert sorted(map(len, sides)) == [1, 2]
+
+
+def test_a_patient_on_two_sides_is_refused():
+    with pytest.raises(ValidationError, match="B would be learned from and held out"):
+        FusionTraining(volumes=patients("A", "B"), held_out=patients("B"))
+    renamed = [{**patients("A")[0], "patient": "Z"}]
+    with pytest.raises(ValidationError, match="is listed for two patients, A and Z"):
+        FusionTraining(volumes=patients("A", "B"), held_out=renamed)
+    with pytest.raises(ValidationError, match="two patients or more"):
+        FusionTraining(volumes=patients("A"))
+    with pytest.raises(ValidationError, match="names none to learn from"):
+        FusionTraining(held_out=patients("A"))
+    assert Scans.model_validate(patients("A")[0]).patient == "A"
+
+
 def test_phantoms_to_learn_from_and_to_judge_by_are_different_and_follow_the_seed():
-    recipe = FusionTraining(phantoms=1, held_out_phantoms=1)
-    learn, judge, again = (phantom_sets(recipe, part)[0]["CT"] for part in (TRAINING, HELD_OUT, TRAINING))
+    recipe = FusionTraining(phantoms=1, validation_phantoms=1, held_out_phantoms=1)
+    parts = (TRAINING, VALIDATION, HELD_OUT, TRAINING)
+    learn, stop, judge, again = (phantom_sets(recipe, part)[0]["CT"] for part in parts)
     assert np.array_equal(learn, again)
     assert not np.array_equal(learn, judge)
+    assert not np.array_equal(learn, stop)
+    assert not np.array_equal(stop, judge)
 
 
 def test_phantoms_show_what_scanners_show():
@@ -153,22 +253,29 @@ def test_sets_on_two_grids_are_refused(ct, pet):
         normalised_set({"CT": ct})
     one, other = normalised_set({"CT": ct, "PET": pet}), normalised_set({"MR": ct, "US": pet})
     with pytest.raises(DataError, match="fewer than two modalities in common"):
-        draw(np.random.default_rng(0), [one, other], 1, 8, 9)
+        draw(np.random.default_rng(0), [one, other], 1, (8, 8, 8), 9)
 
 
-def test_the_recipe_in_configs_is_the_one_of_the_shipped_card():
-    recipe = FusionTraining.model_validate(yaml.safe_load((REPOSITORY / "configs/fusion/mdafuse.yaml").read_text()))
-    text = SHIPPED.with_suffix(".md").read_text()
-    assert recipe == FusionTraining.model_validate_json(text.partition("```json")[2].partition("```")[0])
-    assert SHIPPED_SHA256 in text
-    assert "radfuse fusion train configs/fusion/mdafuse.yaml" in text
+@pytest.mark.parametrize("member", [MdAFuse(), MdAFusePublished()], ids=lambda member: member.method)
+def test_the_recipe_in_configs_is_the_one_of_the_shipped_card(member):
+    recipe = REPOSITORY / "configs" / "fusion" / f"{member.method}.yaml"
+    text = (SHIPPED.parent / f"{member.method}.md").read_text()
+    told = FusionTraining.model_validate_json(text.partition("```json")[2].partition("```")[0])
+    assert FusionTraining.model_validate(yaml.safe_load(recipe.read_text())) == told
+    assert member.sha256 in text
+    assert f"radfuse fusion train configs/fusion/{member.method}.yaml" in text
 
 
 def test_the_card_says_what_came_of_training():
-    trained = Trained(b"12345", "ab" * 32, (0.8, 0.4), {"average": 0.3, "untrained": 0.5, "trained": 0.25})
-    text = card(SMALL, trained, data="phantoms", licence="Apache-2.0", command="go", environment="torch")
-    assert "0.5000 with random weights, 0.2500 trained (50% lower)" in text
-    assert "- Size: 5 bytes" in text
+    losses = {"average": 0.4, "untrained": 0.5, "trained": 0.25}
+    trained = Trained(b"12345", "ab" * 32, (0.8, 0.4), {1: 0.3, 2: 0.35}, 1, losses)
+    text = card(
+        SMALL, trained, data="phantoms", judged="others", licence="Apache-2.0", command="go", environment="torch"
+    )
+    assert "- Held-out loss: 0.2500; 0.5000 with random weights (50.0% lower), 0.4000 of the plain average" in text
+    assert "- Steps: at most 20, of 2 crops each; stopped after 2" in text
+    assert "- Kept: step 1, with the lowest loss in validation (0.3000; 0.3500 at step 2)" in text
+    assert "- Size: 5 bytes; float32" in text
     assert FusionTraining.model_validate_json(text.partition("```json")[2].partition("```")[0]) == SMALL
 
 
@@ -179,8 +286,9 @@ def test_the_network_is_small_and_its_weights_too(shipped):
 
 def judged(shipped: MdAFuseNet, held_out) -> tuple[float, float, float, float]:
     """Loss of the shipped weights, of those that training started from, of other random ones, and of the average."""
-    start, other = (mean_loss(untrained(seed), held_out, "cpu") for seed in (0, 2))
-    return mean_loss(shipped, held_out, "cpu"), start, other, average_loss(held_out)
+    learner = Volumetric()
+    start, other = (mean_loss(learner, untrained(FusionTraining(seed=k)), held_out, "cpu") for k in (0, 2))
+    return mean_loss(learner, shipped, held_out, "cpu"), start, other, average_loss(learner, held_out)
 
 
 @pytest.mark.slow
@@ -228,6 +336,29 @@ def sarcoma(sts: Path, subject: str) -> dict[str, Volume]:
         )
         for name, image in images.items()
     }
+
+
+def test_slices_are_judged_one_by_one():
+    # Two slices that differ: in a 3-D window their likeness would mix, in a flat one each has its own.
+    volume = np.zeros((16, 12, 12), np.float32)
+    volume[0], volume[8] = 0.2, 0.6
+    learner = Sliced()
+    shown = learner.shown(volume)
+    assert shown[:, 0, 0] == pytest.approx([0.2, 0.6])
+    one, other = learner.batch(shown), learner.batch(shown[::-1].copy())
+    # float32 leaves the variances of constants a little off zero.
+    assert float(ssim(one, other)) == pytest.approx(0.2401 / 0.4001, abs=5e-4)
+
+
+def test_halved_weights_come_back_as_float32_and_only_kernels_are_rounded():
+    network = untrained(FLAT)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    content = save_weights(state, halved=True)
+    assert len(content) < 0.52 * len(save_weights(state))
+    load_weights(network, content, "w")
+    for name, value in network.state_dict().items():
+        assert value.dtype == state[name].dtype
+        assert torch.equal(value, state[name].half().float() if value.dim() > 3 else state[name])
 
 
 def test_damaged_weights_are_refused(tmp_path):

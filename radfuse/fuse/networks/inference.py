@@ -1,11 +1,11 @@
 """Run a fusion network over a whole volume, tile by tile, with bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from radfuse.fuse import Array
 
 Box = tuple[slice, slice, slice]
+Part = TypeVar("Part")
 
 
 def fuse_tiled(
@@ -37,26 +38,38 @@ def fuse_tiled(
         reach = tuple(slice(side.start, side.stop + 2 * halo) for side in box)
         fused[box] = _fuse_tile(network, [array[reach] for array in padded], device, precision)
 
-    boxes = list(tiles(fused.shape, tile))
+    share_out(work, list(tiles(fused.shape, tile)), device)
+    return fused
+
+
+def share_out(work: Callable[[Part], None], parts: Sequence[Part], device: str) -> None:
+    """Do the parts of a piece of work; on the CPU by several threads.
+
+    Threads share out the parts, and each part is computed by one thread: a convolution shared by several threads
+    rounds differently with their number, and results must not depend on how busy or large the machine is.
+    """
     if torch.device(device).type != "cpu":
-        for box in boxes:
-            work(box)
-        return fused
-    # Threads share out the tiles, and each tile is computed by one thread: a convolution shared by several threads
-    # rounds differently with their number, and results must not depend on how busy or large the machine is.
+        _do(work, parts)
+        return
     threads = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(min(threads, len(boxes)), initializer=partial(torch.set_num_threads, 1)) as pool:
-            list(pool.map(work, boxes))
+        with ThreadPoolExecutor(
+            max(1, min(threads, len(parts))), initializer=partial(torch.set_num_threads, 1)
+        ) as pool:
+            list(pool.map(work, parts))
     finally:
         torch.set_num_threads(threads)
-    return fused
+
+
+def _do(work: Callable[[Part], None], parts: Iterable[Part]) -> None:
+    for part in parts:
+        work(part)
 
 
 def _fuse_tile(network: nn.Module, given: Sequence[Array], device: str, precision: str) -> Array:
     layout = torch.channels_last_3d if precision == "bfloat16" else torch.contiguous_format
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
-    with torch.inference_mode(), _strict(), autocast:
+    with torch.inference_mode(), strict(), autocast:
         tensors = [torch.from_numpy(np.ascontiguousarray(array))[None, None].to(device) for array in given]
         fused: Array = network([t.contiguous(memory_format=layout) for t in tensors])[0, 0].float().cpu().numpy()
     return fused
@@ -77,8 +90,8 @@ def tiles(shape: tuple[int, ...], tile: int) -> Iterator[Box]:
     yield from product(*sides)
 
 
-def _strict() -> AbstractContextManager[Any]:
-    # The same float32 arithmetic on every device: no TF32, no algorithm picked by timing.
+def strict() -> AbstractContextManager[Any]:
+    """Do the same float32 arithmetic on every device: no TF32, no algorithm picked by timing."""
     if not torch.cuda.is_available():
         return nullcontext()
     flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(

@@ -8,6 +8,7 @@ set, fine and coarse features combined by the maximum and pyramid features by th
 """
 
 from collections.abc import Sequence
+from itertools import permutations
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,10 @@ HALO = 9
 
 
 class Symmetric(nn.Module):  # type: ignore[misc]  # torch is untyped to mypy here
-    """A 3-D convolution without padding, whose kernel is the same seen from either end of every axis.
+    """A 3-D convolution without padding, whose kernel has all 48 symmetries of the cube.
 
-    That makes the network equivariant under flips by construction: left and right lesions are fused alike.
+    That makes the network equivariant under flips and permutations of the axes by construction: left and right
+    lesions are fused alike, and so are axial and sagittal acquisitions.
 
     Parameters
     ----------
@@ -37,13 +39,17 @@ class Symmetric(nn.Module):  # type: ignore[misc]  # torch is untyped to mypy he
         self.bias = nn.Parameter(torch.zeros(made))
         self.dilation = dilation
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        with torch.no_grad():
+            # Averaging 48 random kernels leaves a seventh of their spread; the signal would die out on its way.
+            self.weight.mul_(self.weight.norm() / self.kernel().norm())
 
     def kernel(self) -> Tensor:
-        """The weight averaged over all flips."""
-        kernel: Tensor = self.weight
+        """The weight averaged over all flips and permutations of the axes."""
+        if self.weight.shape[2] == 1:
+            return self.weight
+        kernel: Tensor = torch.stack([self.weight.permute(0, 1, *axes) for axes in permutations((2, 3, 4))]).mean(0)
         for axis in (2, 3, 4):
-            if kernel.shape[axis] > 1:
-                kernel = 0.5 * (kernel + kernel.flip(axis))
+            kernel = 0.5 * (kernel + kernel.flip(axis))
         return kernel
 
     def forward(self, features: Tensor) -> Tensor:

@@ -31,7 +31,8 @@ def load_weights(network: nn.Module, content: bytes, source: str) -> None:
     from safetensors.torch import load
 
     try:
-        state = load(content)
+        # Large networks store their kernels in half precision; everything computes in float32.
+        state = {name: value.float() if value.is_floating_point() else value for name, value in load(content).items()}
     except SafetensorError as error:
         raise DataError(
             f"weights {source} are not a safetensors file: {error}", hint="Make them with `radfuse fusion train`."
@@ -45,9 +46,22 @@ def load_weights(network: nn.Module, content: bytes, source: str) -> None:
         ) from error
 
 
-def save_weights(state: dict[str, Tensor]) -> bytes:
-    """Give the safetensors bytes of a state dict; the same weights always give the same bytes."""
+def save_weights(state: dict[str, Tensor], halved: bool = False) -> bytes:
+    """Give the safetensors bytes of a state dict; the same weights always give the same bytes.
+
+    Parameters
+    ----------
+    state : the network's numbers.
+    halved : store kernels in float16, which keeps 11 binary digits. What has one number for each channel (biases,
+        batch statistics) stays float32.
+    """
     from safetensors.torch import save
 
-    content: bytes = save({name: state[name].detach().to("cpu", torch.float32).contiguous() for name in sorted(state)})
+    stored = {}
+    for name in sorted(state):
+        value = state[name].detach().cpu()
+        if value.is_floating_point():
+            value = value.to(torch.float16 if halved and value.dim() > 3 else torch.float32)
+        stored[name] = value.contiguous()
+    content: bytes = save(stored)
     return content
