@@ -17,6 +17,7 @@ from radfuse.errors import ConfigError
 from radfuse.extract.extractor import Extractor
 from radfuse.extract.stage import Extract
 from radfuse.fuse import FusionMethod
+from radfuse.fuse.pictures import PictureFusion
 from radfuse.fuse.stage import Fuse
 from radfuse.harmonize import Harmonizer
 from radfuse.harmonize.stage import Harmonize
@@ -124,11 +125,12 @@ class Config(Frozen):
 
 
 def families() -> dict[str, type[Component]]:
-    """Every family of methods that a study's config can name, by the word `radfuse list` uses."""
+    """Every family of methods that a config or a command can name, by the word `radfuse list` uses."""
     return {
         "registration": Registration,
         "intensity": Intensity,
         "fusion": FusionMethod,
+        "picture": PictureFusion,
         "extractor": Extractor,
         "harmonizer": Harmonizer,
         "selection": Selection,

@@ -21,6 +21,7 @@ from radfuse.cli import (
     run,
     train,
     validate,
+    view,
 )
 from radfuse.errors import ConfigError, RadfuseError, StageError
 
@@ -43,7 +44,8 @@ app.command()(extract.extract)
 app.command()(harmonize.harmonize)
 app.command()(train.train)
 app.command()(report.report)
-app.add_typer(fusion.app, name="fusion", help="Train the fusion networks.")
+app.command()(view.view)
+app.add_typer(fusion.app, name="fusion", help="Train the fusion networks, and judge fused images.")
 
 WELL, SOME_FAILED, USAGE, OURS, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radfuse.cli.fusion_evaluate import evaluate
 from radfuse.cli.options import Device
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def fusion() -> None:
-    """Train the networks that fuse volumes."""
+    """Train the networks that fuse volumes, and judge fused images."""
+
+
+app.command()(evaluate)
 
 
 @app.command()
@@ -24,13 +28,17 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights and their card.")] = Path("."),
     device: Device = "auto",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting.", metavar="KEY=VALUE")] = None,
+    study: Annotated[Path | None, typer.Option("--study", help="Study folder whose mlflow.db records it.")] = None,
 ) -> None:
     """Train a fusion network self-supervised on co-registered volumes, and write weights with a card."""
     from radfuse.run.fusion_training import train_network
 
-    typer.echo(f"weights: {train_network(config, output, device, set_ or [], _tell)}")
+    typer.echo(f"weights: {train_network(config, output, device, set_ or [], _tell, study)}")
 
 
 def _tell(progress: "Progress") -> None:
-    if progress.step % 10 == 0 or progress.step == 1:
+    if progress.validation is not None:
+        best = "the best so far" if progress.best_step == progress.step else f"best at step {progress.best_step}"
+        typer.echo(f"step {progress.step}: validation {progress.validation:.4f}, {best}", err=True)
+    elif progress.step % 10 == 0 or progress.step == 1:
         typer.echo(f"step {progress.step}: loss {progress.loss:.4f}", err=True)

@@ -23,6 +23,7 @@ def harmonize(
     every fold, on training rows only.
     """
     if features is not None:
+        options.on_a_table("--features")
         from radfuse.run.tables import harmonize_table
 
         target = options.study or Path("harmonized.csv")

@@ -61,6 +61,18 @@ class StudyOptions:
             given.append(f"execution.device={self.device}")
         return given
 
+    def on_a_table(self, given: str) -> None:
+        """Refuse what only a study folder can do, when a command works on a table of one's own."""
+        from radfuse.errors import ConfigError
+
+        asked = [("--dry-run", self.dry_run), ("--redo", self.redo), ("--retry-failed", self.retry_failed)]
+        meant = [name for name, wanted in asked if wanted]
+        if meant:
+            raise ConfigError(
+                f"{' and '.join(meant)} cannot be given with {given}: no study folder remembers earlier results",
+                hint="Leave it out; a table is computed anew each time, and what failed is tried again.",
+            )
+
     @property
     def folder(self) -> Path:
         """The study folder: beside a radfuse.yaml, or a fresh ./NAME for any other NAME.yaml."""

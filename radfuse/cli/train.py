@@ -15,7 +15,8 @@ def train(
     fusion: Annotated[
         str,
         typer.Option(
-            help="early, intermediate, late or all. Single modalities, fused images and baselines always run beside it."
+            help="early, intermediate, late, chosen or all. Single modalities, fused images and baselines always run "
+            "beside it."
         ),
     ] = "all",
     features: Annotated[Path | None, typer.Option(help="A feature table of your own, instead of a study.")] = None,
@@ -26,6 +27,7 @@ def train(
 ) -> None:
     """Train and compare the arms: each modality, each fused image, the fusion levels and the baselines."""
     if features is not None:
+        options.on_a_table("--features")
         from radfuse.cli.options import listener_for
         from radfuse.run.tables import train_table
 

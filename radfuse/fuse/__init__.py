@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -65,6 +66,8 @@ class FusionMethod(Component):
     The class attributes are claims, which the family's contract tests hold every member to.
 
     - ``flip_equivariant``: fusing flipped volumes gives the flipped fusion, along every axis.
+    - ``permutation_equivariant``: where voxels are as long along all axes, exchanging axes before fusing is exchanging
+      them after. Methods that work slice by slice do not.
     - ``voxelwise_identity``: a voxel where all sources agree keeps its value, whatever lies around it; so zero
       background stays exactly zero. Without it the identity holds only where whole volumes agree.
     - ``keeps_equal_sources``: fusing a volume with itself gives that volume. Methods that denoise, mask or derive an
@@ -75,6 +78,7 @@ class FusionMethod(Component):
     """
 
     flip_equivariant: ClassVar[bool]
+    permutation_equivariant: ClassVar[bool] = False
     voxelwise_identity: ClassVar[bool]
     keeps_equal_sources: ClassVar[bool] = True
     keeps_constants: ClassVar[bool] = True
@@ -88,6 +92,11 @@ class FusionMethod(Component):
     def title(self) -> str:
         """What its volumes are named by: the method, and the label where there is one."""
         return f"{self.method}_{self.label}" if self.label else self.method
+
+    @property
+    def trained_weights(self) -> Path | None:
+        """The file of weights that the user gave; None for methods without, and for the weights that radfuse ships."""
+        return None
 
     @abstractmethod
     def build(self, device: str) -> Fuser:

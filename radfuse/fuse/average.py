@@ -13,6 +13,7 @@ class Average(FusionMethod):
     """Average the modalities voxel by voxel."""
 
     flip_equivariant: ClassVar[bool] = True
+    permutation_equivariant: ClassVar[bool] = True
     voxelwise_identity: ClassVar[bool] = True
     context_voxels: ClassVar[int | None] = 0
 

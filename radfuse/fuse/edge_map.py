@@ -24,6 +24,7 @@ class EdgeMap(FusionMethod):
     """
 
     flip_equivariant: ClassVar[bool] = True
+    permutation_equivariant: ClassVar[bool] = True
     voxelwise_identity: ClassVar[bool] = False
     keeps_equal_sources: ClassVar[bool] = False
     # The percentile is the whole volume's.

@@ -40,6 +40,7 @@ class GradientTransfer(FusionMethod):
     """
 
     flip_equivariant: ClassVar[bool] = True
+    permutation_equivariant: ClassVar[bool] = True
     voxelwise_identity: ClassVar[bool] = False
     context_voxels: ClassVar[int | None] = None
 

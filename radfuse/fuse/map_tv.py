@@ -36,6 +36,7 @@ class MapTotalVariation(FusionMethod):
     """
 
     flip_equivariant: ClassVar[bool] = True
+    permutation_equivariant: ClassVar[bool] = True
     voxelwise_identity: ClassVar[bool] = False
     keeps_equal_sources: ClassVar[bool] = False
     context_voxels: ClassVar[int | None] = None

@@ -17,6 +17,7 @@ class Maximum(FusionMethod):
     """
 
     flip_equivariant: ClassVar[bool] = True
+    permutation_equivariant: ClassVar[bool] = True
     voxelwise_identity: ClassVar[bool] = True
     context_voxels: ClassVar[int | None] = 0
 

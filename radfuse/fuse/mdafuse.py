@@ -21,6 +21,7 @@ class MdAFuse(FusionMethod):
     """
 
     flip_equivariant: ClassVar[bool] = True
+    permutation_equivariant: ClassVar[bool] = True
     voxelwise_identity: ClassVar[bool] = True
     context_voxels: ClassVar[int | None] = 9
 
@@ -43,6 +44,11 @@ class MdAFuse(FusionMethod):
         if self.weights == "shipped" and self.sha256 != SHIPPED_SHA256:
             raise ValueError(f"the shipped weights have sha256 {SHIPPED_SHA256}, found {self.sha256}")
         return self
+
+    @property
+    def trained_weights(self) -> Path | None:
+        """The user's own weights."""
+        return None if self.weights == "shipped" else Path(self.weights)
 
     def build(self, device: str) -> Fuser:
         """Make the fuser; reads the weights."""

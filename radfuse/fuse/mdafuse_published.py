@@ -68,6 +68,11 @@ class MdAFusePublished(FusionMethod):
             )
         return self
 
+    @property
+    def trained_weights(self) -> Path | None:
+        """The user's own weights."""
+        return None if self.weights == "shipped" else Path(self.weights)
+
     def build(self, device: str) -> Fuser:
         """Make the fuser; reads the weights."""
         import torch

@@ -31,6 +31,7 @@ class TissueMask(FusionMethod):
     """
 
     flip_equivariant: ClassVar[bool] = True
+    permutation_equivariant: ClassVar[bool] = True
     voxelwise_identity: ClassVar[bool] = False
     keeps_equal_sources: ClassVar[bool] = False
     # Thresholds are the whole volume's.

@@ -121,6 +121,7 @@ def run_training(
     device: str,
     on_step: Callable[[Progress], None] = lambda progress: None,
     resume: Mapping[str, Any] | None = None,
+    images: Sequence[str] = (),
 ) -> Trained:
     """Train, and judge on volumes that training never saw.
 
@@ -133,13 +134,14 @@ def run_training(
     device : ``cpu`` or ``cuda``.
     on_step : called after every update.
     resume : a checkpoint of an earlier call with the same recipe; the result is then the same as without the stop.
+    images : SHA-256 of the image files behind ``sets`` and ``validation``, to be declared in the weights.
     """
     import hashlib
 
     from radfuse.fuse.networks.weights import load_weights, save_weights
 
     learned = train(config, sets, validation, device, on_step, resume)
-    weights = save_weights(dict(learned.state), halved=config.method == "mdafuse_published")
+    weights = save_weights(dict(learned.state), halved=config.method == "mdafuse_published", images=images)
     learner = learner_of(config)
     network = untrained(config)
     losses = {

@@ -16,6 +16,7 @@ from radfuse.report.cohort import cohort
 from radfuse.report.curves import curves
 from radfuse.report.features import features
 from radfuse.report.fused import fused
+from radfuse.report.overlays import overlays
 from radfuse.report.provenance import provenance
 from radfuse.report.section import Block, Fold, Picture, Section
 
@@ -27,6 +28,7 @@ def compose(study: Study, title: str, examples: int, resamples: int, seed: int) 
         cohort(study),
         alignment(study, examples),
         fused(study, examples),
+        overlays(study, examples),
         features(study),
         batches(study),
         curves(study, resamples, seed),

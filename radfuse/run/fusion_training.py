@@ -28,7 +28,7 @@ from radfuse.fuse.training import (
 )
 from radfuse.run.device import choose_device
 from radfuse.run.environment import environment
-from radfuse.run.store import digest, write, write_bytes, write_text
+from radfuse.run.store import digest, file_digest, write, write_bytes, write_text
 from radfuse.run.tracking import track_training
 
 EVERY = 50
@@ -81,7 +81,8 @@ def train_network(
         tell(progress)
 
     sets, validation, held_out = _sets(config)
-    trained = run_training(config, sets, validation, held_out, place, on_step, _load(checkpoint, key))
+    images = [file_digest(file) for scans in config.volumes for file in scans.images.values()]
+    trained = run_training(config, sets, validation, held_out, place, on_step, _load(checkpoint, key), images)
     target = output / f"{config.method}.safetensors"
     write_bytes(target, trained.weights)
     write_text(target.with_suffix(".md"), _card(config, trained, path, f"radfuse fusion train {path} -o {output}"))

@@ -19,6 +19,7 @@ from radfuse.run import subjects
 from radfuse.run.environment import environment
 from radfuse.run.judging import PREDICTIONS, Judged, judge, plan_arms
 from radfuse.run.models import save_model
+from radfuse.run.seen import refuse_seen
 from radfuse.run.session import Session, failure_table
 from radfuse.run.store import Record, digest, digests, file_digest, libraries, write, write_bytes, write_text
 from radfuse.run.tracking import Trained, tracked
@@ -69,6 +70,7 @@ def harmonize_study(session: Session) -> str:
 def train_study(session: Session, fusion: str) -> Judged:
     """Train the arms of the fusion levels asked for, score every arm that stands, report, and track in MLflow."""
     session.everyone("train")
+    refuse_seen(session)
     began = time.perf_counter()
     config, table = session.config, session.table()
     session.describe()

@@ -96,3 +96,13 @@ def test_json_is_json(manifest: Path) -> None:
     radfuse("init", "m.csv", "--table", "c.csv", cwd=manifest.parent)
     found = json.loads(radfuse("validate", "--json", cwd=manifest.parent).stdout)
     assert {"subject", "what", "hint", "fatal", "absent"} == set(found[0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("extract", "--manifest", "m.csv"), ("harmonize", "--features", "F.csv"), ("train", "--features", "F.csv")],
+)
+def test_what_only_a_study_can_do_is_refused_on_a_table(arguments, manifest):
+    done = radfuse(*arguments, "--dry-run", "--retry-failed", cwd=manifest.parent)
+    assert done.returncode == 2
+    assert f"--dry-run and --retry-failed cannot be given with {arguments[1]}" in done.stderr

@@ -1,13 +1,18 @@
 """Every fusion method keeps the contract of its family."""
 
+from dataclasses import replace
 from itertools import combinations, permutations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from radfuse.data.geometry import Geometry
+from radfuse.data.subject import Subject
+from radfuse.data.volume import Volume
 from radfuse.errors import DataError, GeometryError
 from radfuse.fuse import Fuser, FusionMethod
+from radfuse.fuse.stage import Fuse
 
 MEMBERS = sorted(FusionMethod.members())
 SHAPE = (20, 26, 23)
@@ -80,6 +85,8 @@ def test_equal_sources_are_given_back_where_claimed(method, sources):
 
 @pytest.mark.parametrize("method", MEMBERS)
 def test_constant_volumes_give_a_constant_between_them(method):
+    if not FusionMethod.members()[method].keeps_constants:
+        pytest.skip(f"{method} does not claim it")
     fused = fuse(method, np.full(SHAPE, 0.25, np.float32), np.full(SHAPE, 0.75, np.float32))
     assert np.isfinite(fused).all()
     assert np.ptp(fused) < 1e-5
@@ -112,6 +119,73 @@ def test_flipping_before_is_flipping_after_where_claimed(method, axis, sources):
         pytest.skip(f"{method} does not claim it")
     flipped = fuse(method, *(np.flip(volume, axis) for volume in sources))
     assert np.abs(np.flip(flipped, axis) - fuse(method, *sources)).max() < 1e-5
+
+
+def isotropic(shape: tuple[int, int, int]) -> list[np.ndarray]:
+    """Two volumes of one ball that brightens alike along every axis, each with a texture and a level of its own."""
+    rng = np.random.default_rng(5)
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    textures = [gaussian_filter(rng.normal(size=shape), 1.0) for _ in range(2)]
+    inside = z**2 + y**2 + x**2 < 0.8
+    return [
+        (inside * (level + slope * (z + y + x) + 0.02 * texture / texture.std())).astype(np.float32)
+        for level, slope, texture in zip((0.6, 0.4), (0.2, 0.1), textures, strict=True)
+    ]
+
+
+def fuse_isotropic(method: str, volumes: list[np.ndarray], names: tuple[str, ...] = NAMES[:2]) -> np.ndarray:
+    z, y, x = volumes[0].shape
+    return FusionMethod.choose(method).build("cpu")(volumes, names, Geometry((x, y, z), (2.0, 2.0, 2.0)))
+
+
+@pytest.mark.parametrize("method", MEMBERS)
+def test_exchanging_axes_before_is_exchanging_them_after_where_claimed(method):
+    if not FusionMethod.members()[method].permutation_equivariant:
+        pytest.skip(f"{method} does not claim it")
+    pair = isotropic((16, 18, 17))
+    fused = fuse_isotropic(method, pair)
+    # These two make every order of the axes.
+    for axes in ((1, 0, 2), (1, 2, 0)):
+        exchanged = fuse_isotropic(method, [volume.transpose(axes) for volume in pair])
+        assert np.abs(exchanged - fused.transpose(axes)).max() < 1e-5
+
+
+def change_against(fused: np.ndarray, sources: list[np.ndarray]) -> tuple[float, float]:
+    """Mean change from slice to slice inside the ball: in that of the sources, and in that within slices."""
+
+    def change(volume: np.ndarray) -> np.ndarray:
+        core = volume[tuple(slice(length // 4, -(length // 4)) for length in volume.shape)]
+        return np.array([np.abs(np.diff(core, axis=axis)).mean() for axis in range(3)])
+
+    ratio = change(fused) / np.mean([change(source) for source in sources], axis=0)
+    return float(ratio[0]), float(2 * ratio[0] / (ratio[1] + ratio[2]))
+
+
+@pytest.mark.parametrize("method", MEMBERS)
+def test_slices_follow_each_other_as_in_the_sources(method):
+    pair = isotropic((24, 24, 24))
+    against_sources, against_plane = change_against(fuse_isotropic(method, pair), pair)
+    # What keeps the stronger detail everywhere changes by up to 1.3 of the mean source, alike in all directions.
+    assert 0.9 < against_plane < 1.1
+    if FusionMethod.members()[method].keeps_equal_sources:
+        assert 0.8 < against_sources < 1.35
+
+
+def test_scaling_slice_by_slice_is_what_the_test_of_slices_finds():
+    pair = isotropic((24, 24, 24))
+    scaled = np.mean(pair, axis=0)
+    low, high = (edge(scaled, axis=(1, 2), keepdims=True) for edge in (np.min, np.max))
+    scaled = (scaled - low) / np.maximum(high - low, 1e-6)
+    _, against_plane = change_against(scaled, pair)
+    assert not 0.9 < against_plane < 1.1
+
+
+@pytest.mark.parametrize("method", MEMBERS)
+def test_two_modalities_of_equal_weight_may_change_places_unless_they_have_roles(method):
+    if "functional" in FusionMethod.members()[method].model_fields:
+        pytest.skip(f"{method} treats uptake and anatomy differently")
+    pair = isotropic((12, 14, 13))
+    assert np.abs(fuse_isotropic(method, pair) - fuse_isotropic(method, pair[::-1])).max() < 1e-5
 
 
 @pytest.mark.parametrize("method", MEMBERS)
@@ -155,6 +229,28 @@ def test_voxels_that_are_no_numbers_are_refused(method, bad, sources):
 def test_volumes_of_other_shapes_are_refused(method, sources):
     with pytest.raises(GeometryError, match=r"PET has shape \(19, 26, 23\)"):
         FusionMethod.choose(method).build("cpu")([sources[0], sources[1][1:]], ["CT", "PET"], grid_of(SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"origin_mm": (0.0, 3.0, 0.0)}, r"origin shifted by \(?0(\.0+)?, 3(\.0+)?, 0(\.0+)?\)? mm \(3\.00 voxels\)"),
+        ({"spacing_mm": (1.0, 1.0, 2.0)}, r"spacing .*1\.5.* against .*2.* mm"),
+        ({"direction": (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0)}, "direction cosines differ"),
+        ({"size": (23, 26, 19)}, r"size \(23, 26, 20\) against \(23, 26, 19\) voxels"),
+    ],
+)
+def test_the_stage_refuses_two_grids_and_says_how_they_differ(change, said, sources):
+    grid = grid_of(SHAPE)
+    other = replace(grid, **change)
+    x, y, z = other.size
+    volumes = {
+        "CT": Volume(sources[0], grid, "CT", "HU"),
+        "PET": Volume(sources[1][:z, :y, :x], other, "PET", "SUV"),
+    }
+    with pytest.raises(GeometryError, match=f"CT image and PET image do not share a grid: {said}") as caught:
+        Fuse(methods=("average",))(Subject("p1", volumes, {}))
+    assert "radfuse align" in caught.value.hint
 
 
 @pytest.mark.parametrize("method", MEMBERS)

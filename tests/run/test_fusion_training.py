@@ -32,7 +32,7 @@ def test_the_command_writes_weights_and_their_card(tmp_path: Path) -> None:
     card = (tmp_path / "mdafuse.md").read_text()
     assert hashlib.sha256(weights).hexdigest() in card
     assert "Apache-2.0" in card
-    assert "no patient" in card
+    assert "no image of any patient" in card
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Weights of networks as safetensors, checked against their SHA-256 before they are used."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,7 +47,10 @@ def load_weights(network: nn.Module, content: bytes, source: str) -> None:
         ) from error
 
 
-def save_weights(state: dict[str, Tensor], halved: bool = False) -> bytes:
+IMAGES = "images"
+
+
+def save_weights(state: dict[str, Tensor], halved: bool = False, images: Sequence[str] = ()) -> bytes:
     """Give the safetensors bytes of a state dict; the same weights always give the same bytes.
 
     Parameters
@@ -54,6 +58,7 @@ def save_weights(state: dict[str, Tensor], halved: bool = False) -> bytes:
     state : the network's numbers.
     halved : store kernels in float16, which keeps 11 binary digits. What has one number for each channel (biases,
         batch statistics) stays float32.
+    images : SHA-256 of the image files that training looked at; they travel inside the file.
     """
     from safetensors.torch import save
 
@@ -63,5 +68,16 @@ def save_weights(state: dict[str, Tensor], halved: bool = False) -> bytes:
         if value.is_floating_point():
             value = value.to(torch.float16 if halved and value.dim() > 3 else torch.float32)
         stored[name] = value.contiguous()
-    content: bytes = save(stored)
+    content: bytes = save(stored, {IMAGES: " ".join(sorted(images))} if images else None)
     return content
+
+
+def images_seen(path: Path) -> frozenset[str]:
+    """Give the SHA-256 of the image files that weights were trained on; empty for phantoms."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return frozenset((file.metadata() or {}).get(IMAGES, "").split())
+    except (SafetensorError, OSError):
+        return frozenset()  # fusing refuses the file by name
