@@ -1,6 +1,6 @@
 """Latent low-rank representation: what a matrix owes to its columns, what to its rows, and what to neither.
 
-Solves  min |Z|_* + |L|_* + weight |E|_1  with  X = X Z + L X + E  [Liu & Yan, ICCV 2011: 1615, eq. 6] by the inexact
+Solves  min |Z|_* + |L|_* + weight |E|_1  with  X = X Z + L X + E  [Liu & Yan, ICCV 2011: 1615] by the inexact
 augmented Lagrange multipliers of Lin, Chen & Ma (arXiv:1009.5055), in float64.
 
 Published programs update Z, then L, so that columns and rows fare differently. Here both are found at once: between

@@ -26,7 +26,9 @@ class SparseRepresentation(FusionMethod):
 
     Patches lose their mean and are coded by orthogonal matching pursuit; the winner's code and mean make the fused
     patch, and overlapping patches are averaged. Patches that are flat in every source take the mean of all.
-    What an error of 0.01 (20 HU, 0.2 SUV) and 12 atoms leave of a patch is lost as noise.
+    Where the winner changes, so does the level: on a phantom's CT and PET neighbouring voxels differ 2.7 times as much
+    as in the sources, with `level: mean` 1.6 times. What an error of 0.01 (20 HU, 0.2 SUV) and 12 atoms leave of a
+    patch is lost as noise.
 
     The dictionary was learned on made-up phantoms (see the card beside it) and holds every atom in all eight
     orientations. So with `stride: 1` fusing flipped slices is flipping the fused ones, and a part with 7 voxels around

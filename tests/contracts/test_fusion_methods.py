@@ -55,9 +55,10 @@ def test_two_or_three_volumes_make_one_of_the_same_shape_in_float32(method, coun
 @pytest.mark.parametrize("method", MEMBERS)
 def test_the_order_of_the_modalities_does_not_matter(method, sources):
     fuser = FusionMethod.choose(method).build("cpu")
-    given = list(zip(sources, NAMES, strict=True))
+    part = [volume[4:15, 5:21, 4:19] for volume in sources]
+    given = list(zip(part, NAMES, strict=True))
     results = [
-        fuser([volume for volume, _ in order], [name for _, name in order], grid_of(SHAPE))
+        fuser([volume for volume, _ in order], [name for _, name in order], grid_of(part[0].shape))
         for order in permutations(given)
     ]
     assert all(np.array_equal(results[0], other) for other in results[1:])
@@ -165,10 +166,10 @@ def change_against(fused: np.ndarray, sources: list[np.ndarray]) -> tuple[float,
 def test_slices_follow_each_other_as_in_the_sources(method):
     pair = isotropic((24, 24, 24))
     against_sources, against_plane = change_against(fuse_isotropic(method, pair), pair)
-    # What keeps the stronger detail everywhere changes by up to 1.3 of the mean source, alike in all directions.
-    assert 0.9 < against_plane < 1.1
+    assert 0.85 < against_plane < 1.15
+    # What follows the weaker source changes less than the two do on average, what keeps the stronger detail more.
     if FusionMethod.members()[method].keeps_equal_sources:
-        assert 0.8 < against_sources < 1.35
+        assert 0.7 < against_sources < 1.4
 
 
 def test_scaling_slice_by_slice_is_what_the_test_of_slices_finds():
@@ -177,7 +178,7 @@ def test_scaling_slice_by_slice_is_what_the_test_of_slices_finds():
     low, high = (edge(scaled, axis=(1, 2), keepdims=True) for edge in (np.min, np.max))
     scaled = (scaled - low) / np.maximum(high - low, 1e-6)
     _, against_plane = change_against(scaled, pair)
-    assert not 0.9 < against_plane < 1.1
+    assert against_plane < 0.7
 
 
 @pytest.mark.parametrize("method", MEMBERS)
@@ -245,8 +246,9 @@ def test_the_stage_refuses_two_grids_and_says_how_they_differ(change, said, sour
     other = replace(grid, **change)
     x, y, z = other.size
     volumes = {
-        "CT": Volume(sources[0], grid, "CT", "HU"),
-        "PET": Volume(sources[1][:z, :y, :x], other, "PET", "SUV"),
+        # A volume locks its array; the sources are shared with other tests.
+        "CT": Volume(sources[0].copy(), grid, "CT", "HU"),
+        "PET": Volume(sources[1][:z, :y, :x].copy(), other, "PET", "SUV"),
     }
     with pytest.raises(GeometryError, match=f"CT image and PET image do not share a grid: {said}") as caught:
         Fuse(methods=("average",))(Subject("p1", volumes, {}))

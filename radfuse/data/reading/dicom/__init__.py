@@ -1,0 +1,1 @@
+"""DICOM: series found, volumes in physical units, structures drawn. What is missing or contradictory is refused."""
