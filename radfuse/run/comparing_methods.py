@@ -143,25 +143,46 @@ def timed(
     tell: Callable[[str], None],
 ) -> tuple[list[FusionMethod], dict[str, float], dict[str, str]]:
     """Fuse one volume of a typical subject by each method; keep those within the limit, and say who was left out."""
-    subject = _typical(session)
-    device = choose_device(session.config.execution.device)
     group = max(sets, key=len)
-    chosen, took, left_out = [], {}, {}
-    for method in methods:
-        stage = Fuse(methods=(method,), inputs=(group,), normalisation=session.config.fuse.normalisation)
-        began = time.perf_counter()
-        try:
-            stage(subject, device)
-        except RadfuseError as error:
-            left_out[method.title] = error.message
+    device = choose_device(session.config.execution.device)
+    subject = _typical(session)
+    tasks = [
+        TimingTask(
+            Fuse(methods=(m,), inputs=(group,), normalisation=session.config.fuse.normalisation), subject, device
+        )
+        for m in methods
+    ]
+    took: dict[str, float] = {}
+    left_out: dict[str, str] = {}
+    for task, found in session.executor.map(time_method, tasks, lambda task: "its worker process was killed"):
+        title = task.stage.methods[0].title
+        if isinstance(found, str):
+            left_out[title] = found
             continue
-        took[method.title] = time.perf_counter() - began
-        tell(f"{method.title}: {took[method.title]:.2f} s for one volume")
-        if took[method.title] > limit:
-            left_out[method.title] = f"{took[method.title]:.0f} s for one volume, above the limit of {limit:g} s"
-        else:
-            chosen.append(method)
-    return chosen, took, left_out
+        took[title] = found
+        tell(f"{title}: {found:.2f} s for one volume")
+        if found > limit:
+            left_out[title] = f"{found:.0f} s for one volume, above the limit of {limit:g} s"
+    return [method for method in methods if method.title not in left_out], took, left_out
+
+
+@dataclass(frozen=True)
+class TimingTask:
+    """One method on one subject, in a worker process like those that fuse."""
+
+    stage: Fuse
+    subject: Subject
+    device: str
+
+
+def time_method(task: TimingTask) -> float | str:
+    """Give the seconds of fusing one volume, or what went wrong."""
+    began = time.perf_counter()
+    try:
+        task.stage(task.subject, task.device)
+    except RadfuseError as error:
+        return error.message
+    return time.perf_counter() - began
 
 
 def _minutes(session: Session, arms: Sequence[Arm], permutations: int, repeats: int) -> str:

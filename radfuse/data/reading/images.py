@@ -79,7 +79,7 @@ def _suffix(path: Path) -> str:
             return suffix
     raise DataError(
         f"{path} is not an image that radfuse reads, expected a name ending in {', '.join(SUFFIXES)}",
-        hint="Convert DICOM with dcm2niix or plastimatch first.",
+        hint="For a folder of DICOM: `radfuse init STUDY --from dicom FOLDER`.",
     )
 
 
