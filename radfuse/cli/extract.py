@@ -1,5 +1,6 @@
 """`radfuse extract`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +18,19 @@ def extract(
     params: Annotated[
         list[str] | None, typer.Option("--params", "-p", help="PyRadiomics YAML, for all or as MODALITY=FILE.")
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="What computes: `fast` or `pyradiomics`; the numbers agree.", metavar="METHOD"),
+    ] = None,
 ) -> None:
-    """Measure every volume with PyRadiomics: one row per subject, the same columns for all.
+    """Measure every volume with PyRadiomics' features: one row per subject, the same columns for all.
 
     With --manifest the files are measured as they are, and the numbers equal `pyradiomics -p`; -o names the CSV.
     """
+    if method is not None:
+        options = replace(options, set_=[*(options.set_ or []), f"extract.extractor.method={method}"])
     if manifest is not None:
+        options.on_a_table("--manifest")
         from radfuse.run.tables import extract_table
 
         target = options.study or Path("features.csv")

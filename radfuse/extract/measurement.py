@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,13 @@ class PyRadiomicsMeasure:
         self.parameters = copy.deepcopy(dict(parameters))
         self.settings = dict(self.parameters.get("setting") or {})
         self.max_bins = max_bins
-        with contained():
-            self.extractor = RadiomicsFeatureExtractor(copy.deepcopy(self.parameters))
-        self.names = feature_names(json.dumps(self.parameters))
+        written = json.dumps(self.parameters)
+        self.extractor = _extractor(written)
+        self.names = feature_names(written)
 
     def __call__(self, volume: Volume, mask: Mask) -> Measured:
         """Measure a volume inside its mask, pixel type as it is."""
-        self._check(volume, mask)
+        self.check(volume, mask)
         image, region = volume.to_sitk(), mask.to_sitk()
         if mask.geometry.matches(volume.geometry):
             region.CopyInformation(image)  # equal to a fraction of a voxel; PyRadiomics asks for 1e-6 mm
@@ -56,9 +57,10 @@ class PyRadiomicsMeasure:
                 f"PyRadiomics cannot measure {volume.modality}: {str(error).strip().splitlines()[-1]}",
                 hint="Look at the region: its size, its label and its grid.",
             ) from error
-        return self._read(found, levels, messages)
+        return self.read(found, levels, messages)
 
-    def _check(self, volume: Volume, mask: Mask) -> None:
+    def check(self, volume: Volume, mask: Mask) -> None:
+        """Refuse what PyRadiomics would answer with a riddle or with numbers that mean nothing."""
         name = volume.modality
         if mask.voxels == 0:
             present = ", ".join(map(str, mask.labels)) or "none"
@@ -99,23 +101,35 @@ class PyRadiomicsMeasure:
 
     def _library(self, levels: dict[str, int]) -> Any:
         extractor = copy.copy(self.extractor)
-        textured = any(name in TEXTURE for name in extractor.enabledFeatures)
         compute = extractor.computeFeatures
 
         def counted(image: sitk.Image, region: sitk.Image, image_type: str, **settings: Any) -> Any:
-            levels[image_type] = _grey_levels(image, region, settings)
-            if textured and levels[image_type] > self.max_bins:
-                raise DataError(
-                    f"binWidth {settings.get('binWidth', 25)} cuts the region of the {image_type} image into "
-                    f"{levels[image_type]} grey levels, at most {self.max_bins} are computed",
-                    hint="Widen setting.binWidth; 10 to 128 levels are usual.",
-                )
+            inside = sitk.GetArrayViewFromImage(region) == settings.get("label", 1)
+            values = sitk.GetArrayViewFromImage(image)[inside]
+            levels[image_type] = self.grey_levels(values.min(), values.max(), image_type, settings)
             return compute(image, region, image_type, **settings)
 
         extractor.computeFeatures = counted
         return extractor
 
-    def _read(self, found: Mapping[str, Any], levels: Mapping[str, int], messages: list[str]) -> Measured:
+    def grey_levels(self, least: Any, greatest: Any, image_type: str, settings: Mapping[str, Any]) -> int:
+        """Count the grey levels between two voxel values; refuse more than texture can be computed for."""
+        if settings.get("binCount") is not None:
+            levels = int(settings["binCount"]) if least < greatest else 1
+        else:
+            width = settings.get("binWidth", 25)
+            levels = int(np.floor(greatest / width) - np.floor(least / width)) + 1
+        textured = any(name in TEXTURE for name in self.extractor.enabledFeatures)
+        if textured and levels > self.max_bins:
+            raise DataError(
+                f"binWidth {settings.get('binWidth', 25)} cuts the region of the {image_type} image into "
+                f"{levels} grey levels, at most {self.max_bins} are computed",
+                hint="Widen setting.binWidth; 10 to 128 levels are usual.",
+            )
+        return levels
+
+    def read(self, found: Mapping[str, Any], levels: Mapping[str, int], messages: list[str]) -> Measured:
+        """Turn PyRadiomics' answer into real numbers, diagnostics, and the reasons for what is missing."""
         values = dict.fromkeys(self.names, float("nan"))
         diagnostics, problems = {}, {}
         for name, value in found.items():
@@ -136,13 +150,11 @@ class PyRadiomicsMeasure:
         return Measured(values, diagnostics, problems)
 
 
-def _grey_levels(image: sitk.Image, region: sitk.Image, settings: Mapping[str, Any]) -> int:
-    inside = sitk.GetArrayViewFromImage(region) == settings.get("label", 1)
-    values = sitk.GetArrayViewFromImage(image)[inside]
-    if settings.get("binCount") is not None:
-        return int(settings["binCount"]) if values.min() < values.max() else 1
-    width = settings.get("binWidth", 25)
-    return int(np.floor(values.max() / width) - np.floor(values.min() / width)) + 1
+@lru_cache(maxsize=32)
+def _extractor(parameters: str) -> Any:
+    """Make PyRadiomics' extractor from parameters (as JSON); checking them against its schema takes its time."""
+    with contained():
+        return RadiomicsFeatureExtractor(json.loads(parameters))
 
 
 def _real(value: Any) -> tuple[float, str]:

@@ -10,8 +10,8 @@ from radfuse.data.row import FeatureRow
 from radfuse.data.subject import Subject
 from radfuse.errors import DataError, RadfuseError
 from radfuse.extract.extractor import Extractor, Measure
+from radfuse.extract.fast import Fast
 from radfuse.extract.parameters import BUILT_IN, faults, parameters_for
-from radfuse.extract.pyradiomics import PyRadiomics
 
 
 class Extract(Stage):
@@ -25,7 +25,9 @@ class Extract(Stage):
         description="PyRadiomics parameters by modality (or the file that holds them): `fused` for every fused "
         "volume, `MR` for MR_T1 and MR_T2, `default` for the rest.",
     )
-    extractor: Extractor = Field(PyRadiomics(), description="What computes the features.")
+    extractor: Extractor = Field(
+        Fast(), description="What computes the features: `fast` or `pyradiomics`; the numbers agree."
+    )
 
     @field_validator("parameters")
     @classmethod

@@ -12,8 +12,8 @@ from radfuse.run.store import Record, Store, digest, file_digest, libraries
 
 DECIDING = {
     "align": ("SimpleITK", "numpy"),
-    "fuse": ("torch", "PyWavelets", "numpy"),
-    "extract": ("pyradiomics-cuda", "SimpleITK", "PyWavelets", "numpy"),
+    "fuse": ("torch", "PyWavelets", "curvelets", "scipy", "SimpleITK", "scikit-learn", "numpy"),
+    "extract": ("pyradiomics-cuda", "SimpleITK", "PyWavelets", "numba", "numpy"),
 }
 """The distributions whose version decides a stage's numbers."""
 
