@@ -126,7 +126,7 @@ class Component(Frozen):
             importlib.import_module(f"{cls._package()}.{name}")
         if name not in cls._known:
             close = difflib.get_close_matches(name, cls.members(), n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
+            meant = f"; did you mean {close[0]!r}?" if close else "."
             raise ValueError(f"unknown method {name!r}{meant} Known: {', '.join(cls.members())}")
         try:
             return cls._known[name].model_validate(dict(settings))  # type: ignore[return-value]

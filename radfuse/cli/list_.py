@@ -18,9 +18,11 @@ def list_(
         raise ConfigError(f"unknown family {family!r}", hint=f"Known: {', '.join(known)}.")
     for name in [family] if family else known:
         typer.echo(f"{name}")
-        for method, member in known[name].members().items():
+        members = known[name].members()
+        width = max(map(len, members))
+        for method, member in members.items():
             summary = (member.__doc__ or "").strip().splitlines()
-            typer.echo(f"  {method:<16}{summary[0] if summary else ''}")
+            typer.echo(f"  {method:<{width}}  {summary[0] if summary else ''}")
             for key, field in member.model_fields.items() if settings else ():
                 if key != "method":
                     typer.echo(f"    {key} = {field.get_default(call_default_factory=True)!r}: {field.description}")
