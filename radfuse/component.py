@@ -50,7 +50,8 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
             meant = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
             lines.append(f"{place}: unknown setting{meant}")
         elif fault["type"] == "value_error":
-            lines.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}")
+            said = str(fault["msg"]).removeprefix("Value error, ")
+            lines.append(f"{place}: {said}" if place else said)  # a fault of several settings together has no place
         elif fault["type"] == "missing":
             lines.append(f"{place}: must be given")
         else:

@@ -42,7 +42,10 @@ class MdAFuse(FusionMethod):
         if self.weights != "shipped" and "sha256" not in self.model_fields_set:
             raise ValueError(f"weights {self.weights!r} need their sha256; the card beside them gives it")
         if self.weights == "shipped" and self.sha256 != SHIPPED_SHA256:
-            raise ValueError(f"the shipped weights have sha256 {SHIPPED_SHA256}, found {self.sha256}")
+            raise ValueError(
+                f"the shipped weights have sha256 {SHIPPED_SHA256}, found {self.sha256}, of another radfuse version; "
+                "leave sha256 out to take those of this one"
+            )
         return self
 
     @property

@@ -60,7 +60,10 @@ class MdAFusePublished(FusionMethod):
                 raise ValueError(f"weights {self.weights!r} need their sha256; the card beside them gives it")
             return self
         if self.sha256 != SHIPPED_SHA256:
-            raise ValueError(f"the shipped weights have sha256 {SHIPPED_SHA256}, found {self.sha256}")
+            raise ValueError(
+                f"the shipped weights have sha256 {SHIPPED_SHA256}, found {self.sha256}, of another radfuse version; "
+                "leave sha256 out to take those of this one"
+            )
         if (self.affine, self.combine) != ("channel", "code"):
             raise ValueError(
                 f"the shipped weights learned `affine: channel` and `combine: code`, not {self.affine} and "
