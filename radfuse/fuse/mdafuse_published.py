@@ -49,7 +49,9 @@ class MdAFusePublished(FusionMethod):
         pattern="^[0-9a-f]{64}$",
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Of the convolutions; bfloat16 is faster and moves values by up to 0.02 of the range."
+        "float32",
+        description="Of the convolutions; bfloat16 is for looking: it moves voxels by 0.01 of the range, and half of the "
+        "features (most of those of wavelets) then disagree.",
     )
     at_once: PositiveInt = Field(16, description="Slices in a batch on a GPU: bounds the memory, not the answer.")
 
