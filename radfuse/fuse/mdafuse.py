@@ -34,8 +34,8 @@ class MdAFuse(FusionMethod):
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="Of the convolutions; bfloat16 is for looking: it moves voxels by 0.01 of the range, and half of the "
-        "features (most of those of wavelets) then disagree.",
+        description="Of the convolutions; bfloat16 is for looking: it moves voxels by 0.01 of the range, and half the "
+        "features then disagree.",
     )
     tile: PositiveInt = Field(48, description="Side of a tile in voxels: bounds the memory, not the answer.")
 

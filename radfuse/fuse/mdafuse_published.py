@@ -50,8 +50,8 @@ class MdAFusePublished(FusionMethod):
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="Of the convolutions; bfloat16 is for looking: it moves voxels by 0.01 of the range, and half of the "
-        "features (most of those of wavelets) then disagree.",
+        description="Of the convolutions; bfloat16 is for looking: it moves voxels by 0.01 of the range, and half the "
+        "features then disagree.",
     )
     at_once: PositiveInt = Field(16, description="Slices in a batch on a GPU: bounds the memory, not the answer.")
 
