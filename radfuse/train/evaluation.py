@@ -92,14 +92,20 @@ def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any
     return ArmResult(arm, Predictions(scores[[*COLUMNS, GROUP, "batch"]]), pd.DataFrame(folds), final, reports)
 
 
-def out_of_fold(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any) -> pd.DataFrame:
+def out_of_fold(
+    arm: Arm, rows: pd.DataFrame, outcome: pd.Series, splits: pd.DataFrame, harmonizer: Any
+) -> pd.DataFrame:
     """Predict every subject in every repeat by a pipeline that never saw it, and keep the scores alone.
+
+    Parameters
+    ----------
+    rows, outcome : of the table, row for row.
+    splits, harmonizer : as for `run_arm`.
 
     Returns
     -------
     Columns subject, repeat, fold, outcome, score: what `run_arm` gives, without its reports and its final model.
     """
-    rows, outcome = table.rows(), table.outcome
     rows = rows[arm.visible(list(rows.columns))]
     parts = []
     for repeat, fold in sorted(set(zip(splits["repeat"], splits["fold"], strict=True))):

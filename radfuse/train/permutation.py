@@ -45,9 +45,9 @@ def whole_pipeline_auc(
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    drawn = splits(table)
+    drawn, rows, outcome = splits(table), table.rows(), table.outcome
     with threadpool_limits(1):
-        return {arm.name: _auc(out_of_fold(arm, table, drawn, harmonizer)) for arm in arms}
+        return {arm.name: _auc(out_of_fold(arm, rows, outcome, drawn, harmonizer)) for arm in arms}
 
 
 def max_adjusted_p(observed: Mapping[str, float], null: pd.DataFrame) -> pd.Series:
