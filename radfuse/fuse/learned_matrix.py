@@ -25,7 +25,10 @@ def require_known_weights(weights: str, sha256: str, shipped_sha256: str, given:
     if weights != "shipped" and "sha256" not in given:
         raise ValueError(f"weights {weights!r} need their sha256; the card beside them gives it")
     if weights == "shipped" and sha256 != shipped_sha256:
-        raise ValueError(f"the shipped weights have sha256 {shipped_sha256}, found {sha256}")
+        raise ValueError(
+            f"the shipped weights have sha256 {shipped_sha256}, found {sha256}, of another radfuse version; "
+            "leave sha256 out to take those of this one"
+        )
 
 
 def read_matrix(path: Path, sha256: str, name: str) -> Tensor:

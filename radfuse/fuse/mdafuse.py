@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from radfuse.fuse import Fuser, FusionMethod
+from radfuse.fuse.learned_matrix import require_known_weights
 
 SHIPPED = Path(__file__).parent / "weights" / "mdafuse.safetensors"
 LEAST_TILE = 16
@@ -41,13 +42,7 @@ class MdAFuse(FusionMethod):
 
     @model_validator(mode="after")
     def _named_weights_are_certain(self) -> "MdAFuse":
-        if self.weights != "shipped" and "sha256" not in self.model_fields_set:
-            raise ValueError(f"weights {self.weights!r} need their sha256; the card beside them gives it")
-        if self.weights == "shipped" and self.sha256 != SHIPPED_SHA256:
-            raise ValueError(
-                f"the shipped weights have sha256 {SHIPPED_SHA256}, found {self.sha256}, of another radfuse version; "
-                "leave sha256 out to take those of this one"
-            )
+        require_known_weights(self.weights, self.sha256, SHIPPED_SHA256, self.model_fields_set)
         return self
 
     @property

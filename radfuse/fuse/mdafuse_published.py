@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from radfuse.data.geometry import Geometry
 from radfuse.fuse import Array, Fuser, FusionMethod
+from radfuse.fuse.learned_matrix import require_known_weights
 
 SHIPPED = Path(__file__).parent / "weights" / "mdafuse_published.safetensors"
 SHIPPED_SHA256 = "af0b3f533125845332596aadf969b1ed75e87a5f975d743c9ad780928e28349e"
@@ -57,16 +58,8 @@ class MdAFusePublished(FusionMethod):
 
     @model_validator(mode="after")
     def _weights_are_certain(self) -> "MdAFusePublished":
-        if self.weights != "shipped":
-            if "sha256" not in self.model_fields_set:
-                raise ValueError(f"weights {self.weights!r} need their sha256; the card beside them gives it")
-            return self
-        if self.sha256 != SHIPPED_SHA256:
-            raise ValueError(
-                f"the shipped weights have sha256 {SHIPPED_SHA256}, found {self.sha256}, of another radfuse version; "
-                "leave sha256 out to take those of this one"
-            )
-        if (self.affine, self.combine) != ("channel", "code"):
+        require_known_weights(self.weights, self.sha256, SHIPPED_SHA256, self.model_fields_set)
+        if self.weights == "shipped" and (self.affine, self.combine) != ("channel", "code"):
             raise ValueError(
                 f"the shipped weights learned `affine: channel` and `combine: code`, not {self.affine} and "
                 f"{self.combine}; train others with `radfuse fusion train` and name them in `weights`"

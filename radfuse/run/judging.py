@@ -13,14 +13,14 @@ import pandas as pd
 from radfuse.data.cohort import Problem
 from radfuse.data.predictions import Predictions
 from radfuse.data.table import FeatureTable
-from radfuse.errors import ConfigError, DataError, StageError
+from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.stage import Harmonize
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.logs import RunLog
 from radfuse.run.models import save_model
 from radfuse.run.progress import Listener
 from radfuse.run.store import NOTHING, Record, Redo, Store, digest, file_digest, libraries, write, write_text
-from radfuse.run.tasks import recorded
+from radfuse.run.tasks import killed, recorded
 from radfuse.train.stage import Arm, Train
 
 DECIDING = ("scikit-learn", "xgboost", "torch", "scipy", "numpy", "pandas")
@@ -191,7 +191,4 @@ def arm_settings(arm: Arm) -> dict[str, Any]:
 
 
 def _lost(task: ArmTask) -> Record:
-    def killed(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
-        raise StageError("the worker process was killed, most likely for want of memory", hint="Use --jobs 1.")
-
-    return recorded(Store(task.root), "train", task.arm.name, task.key, killed)
+    return killed(Store(task.root), "train", task.arm.name, task.key)

@@ -17,7 +17,7 @@ from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.judging import DECIDING, arm_settings, load_table
 from radfuse.run.progress import Listener
 from radfuse.run.store import Record, Store, digest, file_digest, libraries, write_text
-from radfuse.run.tasks import recorded
+from radfuse.run.tasks import killed, recorded
 from radfuse.train.permutation import permuted, whole_pipeline_auc
 from radfuse.train.splits import Splits
 from radfuse.train.stage import Arm
@@ -109,7 +109,4 @@ def perform_permutation(task: PermutationTask) -> Record:
 
 
 def _lost(task: PermutationTask) -> Record:
-    def killed(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
-        raise StageError("the worker process was killed, most likely for want of memory", hint="Use --jobs 1.")
-
-    return recorded(Store(task.root), STAGE, str(task.index), task.key, killed)
+    return killed(Store(task.root), STAGE, str(task.index), task.key)

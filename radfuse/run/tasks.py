@@ -73,6 +73,15 @@ def lost(task: SubjectTask) -> Record:
     return store.close(_failure(task.stage.name, task.subject, task.key, 0.0, error))
 
 
+def killed(store: Store, stage: str, item: str, key: str) -> Record:
+    """Answer for a worker that was killed while it trained alone; the next run tries again."""
+
+    def work(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
+        raise StageError("the worker process was killed, most likely for want of memory", hint="Use --jobs 1.")
+
+    return recorded(store, stage, item, key, work)
+
+
 def _failure(stage: str, item: str, key: str, seconds: float, error: Exception) -> Record:
     expected = isinstance(error, RadfuseError)
     notes = "; ".join(getattr(error, "__notes__", []))
