@@ -32,6 +32,10 @@ Measure = Callable[[Volume, Mask], Measured]
 class Extractor(Component):
     """Measure features as a PyRadiomics parameter file asks."""
 
+    def faults(self, parameters: Mapping[str, Any]) -> list[str]:
+        """Say what this extractor refuses in parameters that PyRadiomics takes; empty when nothing."""
+        return []
+
     @abstractmethod
     def build(self, parameters: Mapping[str, Any]) -> Measure:
         """Give the function that measures a volume inside its mask; both share a grid.

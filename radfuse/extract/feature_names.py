@@ -29,10 +29,16 @@ def _names(extractor: Any) -> Iterator[str]:
             for feature in _features(classes[shape], extractor.enabledFeatures[shape]):
                 yield f"original_{shape}_{feature}"
     for image_type in _image_types(extractor):
-        for name, listed in extractor.enabledFeatures.items():
-            if not name.startswith("shape"):
-                for feature in _features(classes[name], listed):
-                    yield f"{image_type}_{name}_{feature}"
+        yield from names_of_image(image_type, extractor.enabledFeatures)
+
+
+def names_of_image(image_type: str, chosen: Mapping[str, list[str] | None]) -> Iterator[str]:
+    """Name what is measured in one image: the features chosen of each class, shape apart."""
+    classes = radiomics.getFeatureClasses()
+    for name, listed in chosen.items():
+        if not name.startswith("shape"):
+            for feature in _features(classes[name], listed):
+                yield f"{image_type}_{name}_{feature}"
 
 
 def _features(feature_class: Any, listed: list[str] | None) -> list[str]:

@@ -40,8 +40,8 @@ def shape_features(inside: npt.NDArray[np.bool_], spacing_mm: Floats) -> dict[st
     least, minor, major = _eigenvalues(inside, spacing_mm)
     ball = (36 * np.pi * volume**2) ** (1.0 / 3.0)
     features = {
-        "Elongation": np.sqrt(minor / major),
-        "Flatness": np.sqrt(least / major),
+        "Elongation": np.sqrt(minor / major) if major else np.nan,
+        "Flatness": np.sqrt(least / major) if major else np.nan,
         "LeastAxisLength": np.sqrt(least) * 4,
         "MajorAxisLength": np.sqrt(major) * 4,
         "Maximum2DDiameterColumn": column,
