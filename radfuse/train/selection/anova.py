@@ -40,4 +40,6 @@ def f_statistic(values: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     # A feature that separates the classes without any spread ranks first, finitely.
     floor = np.finfo(float).tiny + np.finfo(float).eps * between
     ratio = between / np.maximum(within / max(len(values) - 2, 1), floor)
-    return np.asarray(np.where(between > 0, ratio, 0.0))
+    # What rounding leaves of a constant column's spread is no spread.
+    rounding = len(values) * (1e-12 * np.abs(values).max(axis=0)) ** 2
+    return np.asarray(np.where((between > 0) & (between + within > rounding), ratio, 0.0))

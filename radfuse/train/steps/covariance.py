@@ -1,0 +1,22 @@
+"""The covariance of few patients and many features."""
+
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+# Of standardised features; keeps the covariance invertible where a class has no spread at all.
+FLOOR = 1e-6
+
+
+class Shrunk(BaseEstimator):  # type: ignore[misc]
+    """Shrink a covariance towards equal variances [Ledoit & Wolf 2004, doi:10.1016/S0047-259X(03)00096-4]."""
+
+    def fit(self, values: np.ndarray, outcome: object = None) -> Self:
+        """Estimate ``covariance_``."""
+        from sklearn.covariance import ledoit_wolf
+
+        # Of one feature there is nothing to shrink, and scikit-learn warns when it is asked to.
+        covariance = ledoit_wolf(values)[0] if values.shape[1] > 1 else np.atleast_2d(values.var())
+        self.covariance_ = covariance + FLOOR * np.eye(values.shape[1])
+        return self
