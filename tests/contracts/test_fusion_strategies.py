@@ -14,31 +14,9 @@ MEMBERS = sorted(FusionStrategy.members())
 JOINING = sorted(name for name, member in FusionStrategy.members().items() if member.joins)
 
 
-def cohort(subjects: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
-    """Scaled rows with a signal in CT and another in PET; MR is noise."""
-    rng = np.random.default_rng(seed)
-    hidden = rng.normal(size=(subjects, 2))
-    rows = pd.DataFrame(
-        {f"{m}.f{i}": rng.normal(size=subjects) for m in ("CT", "PET", "MR") for i in range(8)}
-        | {f"@missing.{m}": np.zeros(subjects) for m in ("CT", "PET", "MR")}
-    )
-    rows["CT.f1"], rows["PET.f1"] = hidden[:, 0], hidden[:, 1]
-    return rows, pd.Series((hidden.sum(axis=1) > 0).astype(int))
-
-
 def build(method: str, modalities: tuple[str, ...] = ("CT", "PET", "MR"), seed: int = 0):
     strategy = FusionStrategy.choose(method)
     return strategy.build(modalities, Anova().build(), Logistic().build(seed) if strategy.classified else None, seed)
-
-
-@pytest.fixture(scope="module")
-def seen() -> tuple[pd.DataFrame, pd.Series]:
-    return cohort(120, 1)
-
-
-@pytest.fixture(scope="module")
-def new() -> tuple[pd.DataFrame, pd.Series]:
-    return cohort(300, 2)
 
 
 def test_the_family_has_the_members_that_the_issue_names():
@@ -65,10 +43,10 @@ def test_fusion_beats_each_modality_it_joins(method, seen, new):
 
 
 @pytest.mark.parametrize("method", MEMBERS)
-def test_permuted_outcomes_teach_nothing(method, new):
+def test_permuted_outcomes_teach_nothing(method, new, make_rows):
     found = []
     for seed in range(8):
-        rows, outcome = cohort(60, 10 + seed)
+        rows, outcome = make_rows(60, 10 + seed)
         shuffled = pd.Series(np.random.default_rng(seed).permutation(outcome))
         found.append(pair_auc(new[1].to_numpy(), build(method).fit(rows, shuffled).predict_proba(new[0])[:, 1]))
     # Eight models: the mean lies within four standard errors of 1/2.
@@ -117,11 +95,11 @@ def test_late_fusion_is_the_mean_of_the_modalities_that_are_there(seen, new):
     assert both.predict_proba(neither)[:, 1] == pytest.approx(np.full(300, seen[1].mean()))
 
 
-def test_late_fusion_calibrates_from_enough_rows(new):
+def test_late_fusion_calibrates_from_enough_rows(new, make_rows):
     """An overconfident classifier is brought back: the calibrated mean has the lower log loss on new patients."""
     from sklearn.metrics import log_loss
 
-    rows, outcome = cohort(250, 5)
+    rows, outcome = make_rows(250, 5)
     sure = Logistic(strength=1e4, l1_ratio=0.0).build(0)
     noisy = pd.Series(np.where(np.random.default_rng(0).random(250) < 0.3, 1 - outcome, outcome))
     losses = {}
@@ -137,11 +115,14 @@ def test_a_modality_worse_than_chance_inside_says_the_prevalence():
     """Any two neighbours disagree: a nearest-neighbour-like rule is always wrong out of fold."""
     from sklearn.tree import DecisionTreeClassifier
 
-    from radfuse.train.steps.averaged import Averaged
+    from radfuse.train.steps.combined import Combined
+    from radfuse.train.steps.combiners import MeanOfPresent
 
     values = np.arange(200.0)
     rows = pd.DataFrame({"CT.a": values, "@missing.CT": 0.0})
     outcome = pd.Series((np.arange(200) % 2).astype(int))
-    model = Averaged(["CT"], Anova().build(), DecisionTreeClassifier(random_state=0), 200).fit(rows, outcome)
+    model = Combined(
+        ["CT"], Anova().build(), DecisionTreeClassifier(random_state=0), MeanOfPresent(), calibrate_from=200
+    ).fit(rows, outcome)
     assert model.calibrations_["CT"] == [0.0, 0.0]
     assert model.predict_proba(rows)[:, 1] == pytest.approx(np.full(200, 0.5))

@@ -7,8 +7,9 @@ import pytest
 from radfuse.errors import DataError
 from radfuse.train.selection.anova import Anova, f_statistic
 from radfuse.train.selection.penalty import Penalty
-from radfuse.train.steps.averaged import Averaged
 from radfuse.train.steps.columns import Columns
+from radfuse.train.steps.combined import Combined
+from radfuse.train.steps.combiners import MeanOfPresent
 from radfuse.train.steps.facts import Facts
 from radfuse.train.steps.imputer import Imputer
 from radfuse.train.steps.scaler import Scaler
@@ -152,7 +153,7 @@ def test_modality_without_both_outcomes_stops_the_model_that_has_no_other():
 
     rows = pd.DataFrame({"CT.a": [1.0, 2.0, 3.0, 4.0], "@missing.CT": [0.0, 0.0, 1.0, 1.0]})
     with pytest.raises(DataError, match="no modality of CT has both outcomes"):
-        Averaged(["CT"], Anova().build(), LogisticRegression()).fit(rows, pd.Series([0, 0, 1, 1]))
+        Combined(["CT"], Anova().build(), LogisticRegression(), MeanOfPresent()).fit(rows, pd.Series([0, 0, 1, 1]))
 
 
 @pytest.mark.parametrize("method", ["late", "intermediate", "chosen"])
@@ -175,7 +176,7 @@ def test_inner_folds_keep_the_rows_of_a_patient_together(method, monkeypatch):
         return dealt[-1]
 
     deal_together = splits.deal_together
-    module = {"late": "averaged", "intermediate": "network", "chosen": "chosen"}[method]
+    module = {"late": "combined", "intermediate": "network", "chosen": "chosen"}[method]
     monkeypatch.setattr(f"radfuse.train.steps.{module}.deal_together", spied)
     settings = {"method": method} | ({"calibrate_from": 50} if method == "late" else {})
     strategy = FusionStrategy.choose(settings)

@@ -16,6 +16,15 @@ class FusionStrategy(Component):
     joins: ClassVar[bool] = True
     """Whether it joins the measured modalities; one that does not looks at the fused images instead."""
 
+    @property
+    def title(self) -> str:
+        """The name of its arms; a member with several settings worth comparing tells them apart here."""
+        return str(self.method)
+
+    def check(self, modalities: Sequence[str]) -> None:
+        """Refuse settings that do not fit the modalities, before anything is trained."""
+        return
+
     @abstractmethod
     def build(self, modalities: Sequence[str], selector: Any, classifier: Any, seed: int) -> Any:
         """Make an unfitted classifier over scaled rows (a data frame with ``@missing.<modality>`` flags).

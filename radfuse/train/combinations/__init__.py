@@ -1,0 +1,23 @@
+"""Combinations: how late fusion makes one decision of several."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from radfuse.component import Component
+
+
+class Combination(Component):
+    """Turn one probability per modality into one probability."""
+
+    learns: ClassVar[bool] = False
+    """Whether it is fitted to inner out-of-fold probabilities of the training rows."""
+
+    @abstractmethod
+    def build(self, modalities: Sequence[str]) -> Any:
+        """Make an unfitted combiner, see `radfuse.train.steps.combiners`.
+
+        Parameters
+        ----------
+        modalities : the modalities, in the order of the columns of probabilities.
+        """
