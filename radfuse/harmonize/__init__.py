@@ -9,6 +9,11 @@ from radfuse.component import Component
 class Harmonizer(Component):
     """A way to remove what scanners and sites add to the features."""
 
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Columns of the subjects' table that it needs beside the batches and the protected covariates."""
+        return ()
+
     @abstractmethod
     def build(self) -> Any:
         """Make an unfitted scikit-learn transformer of `FeatureTable.rows`.

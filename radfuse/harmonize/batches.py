@@ -115,9 +115,8 @@ def assign(labels: pd.Series, planned: Mapping[str, Any], policy: Policy, modali
 
 def _known(labels: pd.Series) -> list[str | None]:
     """The labels as text; None where there is none."""
-    return [
-        None if missing or not str(label) else str(label) for label, missing in zip(labels, labels.isna(), strict=True)
-    ]
+    pairs = zip(labels.tolist(), labels.isna().tolist(), strict=True)  # a Series gives its strings one by one, slowly
+    return [None if missing or not str(label) else str(label) for label, missing in pairs]
 
 
 def _sizes(target: Mapping[str, str], rows: Mapping[str, int], without: str = PASSED) -> dict[str, int]:

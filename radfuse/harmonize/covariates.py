@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from radfuse.errors import ConfigError, DataError
+from radfuse.harmonize import splines
 
 Array = npt.NDArray[np.float64]
 Learnt = Mapping[str, Any]
@@ -18,11 +19,17 @@ CONDITION_LIMIT = 1e8
 ENTANGLED = 0.8  # share of a covariate's variance between batches from which it is named
 
 
-def learn(column: pd.Series) -> dict[str, Any]:
+def learn(column: pd.Series, knots: int = 0) -> dict[str, Any]:
     """Learn how to encode a covariate: numbers are continuous, anything else is categorical.
 
     Continuous ones are centred and scaled; of a categorical one the first level (sorted) has no column. What is missing
     later is replaced by the median, or by the commonest level (the first of them in sorting order).
+
+    Parameters
+    ----------
+    column : the training rows' values.
+    knots : give a continuous covariate the columns of a natural cubic spline with so many knots at quantiles; 0 for a
+        straight line. With too few different values (a code such as 0 and 1) it stays a straight line.
     """
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         known = column.dropna().to_numpy(dtype=np.float64)
@@ -31,7 +38,18 @@ def learn(column: pd.Series) -> dict[str, Any]:
         fill = float(np.median(known)) if known.size else 0.0
         filled = column.to_numpy(dtype=np.float64, na_value=np.nan)
         filled = np.where(np.isnan(filled), fill, filled)
-        return {"kind": "continuous", "fill": fill, "centre": float(filled.mean()), "scale": float(filled.std()) or 1.0}
+        learnt = {
+            "kind": "continuous",
+            "fill": fill,
+            "centre": float(filled.mean()),
+            "scale": float(filled.std()) or 1.0,
+        }
+        places = splines.knots(known, knots) if knots else None
+        if places is None:
+            return learnt
+        columns = splines.columns(filled, places)
+        spread = np.where(columns.std(axis=0) > 0, columns.std(axis=0), 1.0)
+        return learnt | {"kind": "smooth", "knots": places, "centre": columns.mean(axis=0), "scale": spread}
     text = column.dropna().astype(str)
     counts = text.value_counts()
     levels = sorted(counts.index)
@@ -45,14 +63,15 @@ def encode(column: pd.Series, learnt: Learnt, unseen_level: str) -> tuple[Array,
     ``unseen_level`` is ``mode`` (fill in) or ``refuse``.
     """
     missing = column.isna().to_numpy()
-    if learnt["kind"] == "continuous":
+    if learnt["kind"] in ("continuous", "smooth"):
         if not pd.api.types.is_numeric_dtype(column):
             raise DataError(f"covariate {column.name!r} is text here and was a number where the model was fitted")
         number = column.to_numpy(dtype=np.float64, na_value=np.nan)
         number = np.where(missing, learnt["fill"], number)
         if not np.isfinite(number).all():
             raise DataError(f"covariate {column.name!r} holds an infinite value", hint="Correct the clinical table.")
-        return ((number - learnt["centre"]) / learnt["scale"])[:, None], missing
+        columns = splines.columns(number, learnt["knots"]) if learnt["kind"] == "smooth" else number[:, None]
+        return (columns - learnt["centre"]) / learnt["scale"], missing
     text = column.astype(str).to_numpy(dtype=object)
     unknown = ~missing & ~np.isin(text, learnt["levels"])
     if unknown.any() and unseen_level == "refuse":
@@ -63,8 +82,8 @@ def encode(column: pd.Series, learnt: Learnt, unseen_level: str) -> tuple[Array,
         )
     replaced = missing | unknown
     text = np.where(replaced, learnt["fill"], text)
-    columns = [(text == level).astype(np.float64) for level in learnt["levels"][1:]]
-    return (np.stack(columns, axis=1) if columns else np.zeros((len(text), 0))), replaced
+    own = [(text == level).astype(np.float64) for level in learnt["levels"][1:]]
+    return (np.stack(own, axis=1) if own else np.zeros((len(text), 0))), replaced
 
 
 def require_separable(design: Array, batch: npt.NDArray[Any], facts: pd.DataFrame, modality: str) -> None:
@@ -90,6 +109,12 @@ def require_separable(design: Array, batch: npt.NDArray[Any], facts: pd.DataFram
 def separable(design: Array, batch: npt.NDArray[Any]) -> bool:
     """Whether least squares can tell the covariates from the batches."""
     return _condition(design, batch)[1] <= CONDITION_LIMIT
+
+
+def conditioning(design: Array, batch: npt.NDArray[Any]) -> tuple[int, float | None]:
+    """Give rank and condition number of batch indicators beside covariates; a condition that is infinite is None."""
+    whole, condition = _condition(design, batch)
+    return int(np.linalg.matrix_rank(whole)), condition if condition < CONDITION_LIMIT else None
 
 
 def _condition(design: Array, batch: npt.NDArray[Any]) -> tuple[Array, float]:

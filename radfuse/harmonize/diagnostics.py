@@ -5,22 +5,29 @@
     {modality: {
       "batches": {label: rows},
       "features": int,                                        # that vary, and are therefore judged
-      "kruskal": {"before": share, "after": share},           # of features whose location differs between batches
-      "levene": {"before": share, "after": share},            # of features whose spread differs
-      "variance_explained": {"batch": {"before", "after", "chance"},      # median over features, 0 to 1
-                             "covariates": {"before", "after", "chance"}},  # only with protected covariates
+      "kruskal": {"before": share, "after": share, "held_out": share},    # features whose location differs by batch
+      "levene": {"before": share, "after": share, "held_out": share},     # features whose spread differs
+      "variance_explained": {"batch": {"before", "after", "held_out", "chance"},   # median over features, 0 to 1
+                             "covariates": {...}},                        # only with protected covariates
+      "silhouette": {"before", "after", "held_out"},          # -1 to 1; at 0 or below, the batches lie on each other
+      "covariate_effect": {name: {"kept": slope, "correlation": r}},      # 1 and 1: kept as it was
       "batch_accuracy": {"before", "after", "chance", "rows", "folds"} or None,
       "batch_accuracy_note": str,
+      "batch_auc": {"before", "after", "chance"} or None,
       "batch_outcome": {"cramers_v", "p", "counts": {label: {"0": n, "1": n}}} or None,
+      "one_class": [label, ...],                              # batches of two rows or more with one outcome only
+      "design": {"columns", "rank", "condition"},             # batch indicators beside the protected covariates
+      "others": {variable: {"kruskal": {"before", "after"}, "levene": {...}}},      # further batch variables
       "pca": {"before": [[pc1, pc2], ...], "after": [...], "batch": [...], "subjects": [...]},
+      "densities": [{"feature", "grid", "before": {label: [...]}, "after": {...}}, ...],
       "verdict": str,
       "report": {...}                                         # what the transformer did: `CombatTransformer.report_`
     }}
 
-Shares are of features with a Benjamini-Hochberg q below 0.05. ``batch_accuracy`` is the balanced accuracy of telling
-the batch of *held-out* rows, the harmoniser fitted without them, among batches of five rows or more (of two, where
-there are not two such); None when it cannot be had, and then ``batch_accuracy_note`` says why. Held-out accuracy of a
-batch that cannot be told lies at chance or a little below it.
+Shares are of features with a Benjamini-Hochberg q below 0.05. ``held_out`` is of rows harmonised by a fit without them
+(five folds), of batches of five rows or more (of two, where there are not two such); so are ``batch_accuracy``, the
+balanced accuracy of telling the batch of such rows, and ``batch_auc``. They are None when they cannot be had, and then
+``batch_accuracy_note`` says why. Held-out accuracy of a batch that cannot be told lies at chance or a little below it.
 ``pca`` uses the axes of the features before, for both. A number that cannot be computed is None. Rows without a batch
 label take no part.
 """
@@ -37,14 +44,15 @@ import pandas as pd
 from radfuse.data.names import modality_of
 from radfuse.data.table import BATCH, CONTEXT, feature_columns
 from radfuse.errors import ConfigError, DataError
-from radfuse.harmonize.covariates import encode, learn
+from radfuse.harmonize.covariates import conditioning, encode, learn
+from radfuse.harmonize.differences import FALSE_DISCOVERY_RATE, kruskal, levene, share
+from radfuse.harmonize.held_out import HeldOut, hold_out
+from radfuse.harmonize.views import coordinates, densities, silhouette
 
 Array = npt.NDArray[np.float64]
 
-FALSE_DISCOVERY_RATE = 0.05
 WORSE = 0.05  # a share of features; less is the noise of a small cohort
-MAX_FOLDS = 5
-MAX_COMPONENTS = 5
+LOST = 0.8  # a covariate's effect below this share is said to be lost in part
 
 
 def diagnose(
@@ -77,8 +85,11 @@ def diagnose(
         if not own.any():
             continue
         columns = [column for column in feature_columns(before) if modality_of(column) == modality]
-        found[modality] = _diagnose_one(before[own], after[own], columns, label, build, protect, outcome, seed)
-        found[modality]["report"] = dict(report.get(modality, {}))
+        done = dict(report.get(modality, {}))
+        found[modality] = _diagnose_one(
+            before[own], after[own], columns, label, build, protect, outcome, seed, done.get("order", ())
+        )
+        found[modality]["report"] = done
     return found
 
 
@@ -91,32 +102,53 @@ def _diagnose_one(
     protect: tuple[str, ...],
     outcome: pd.Series | None,
     seed: int,
+    variables: tuple[str, ...],
 ) -> dict[str, Any]:
     batch = before[label].astype(str).to_numpy(dtype=object)
     pair = {"before": before[columns].to_numpy(np.float64), "after": after[columns].to_numpy(np.float64)}
     varies = np.all([np.ptp(values, axis=0) > 0 for values in pair.values()], axis=0)
     pair = {moment: values[:, varies] for moment, values in pair.items()}
+    spread = pair["before"].std(axis=0)
     names, counts = np.unique(batch.astype(str), return_counts=True)
     indicators = (batch[:, None] == names[None, 1:].astype(object)).astype(np.float64)
+    encoded = {
+        name: encode(before[f"{CONTEXT}{name}"], learn(before[f"{CONTEXT}{name}"]), "mode")[0] for name in protect
+    }
+    facts = np.hstack([np.zeros((len(batch), 0)), *encoded.values()])
+    rank, condition = conditioning(facts, batch.astype(str))
+    differs = kruskal(pair["before"], batch)
     explained = {"batch": _explained(pair, indicators)}
     if protect:
-        facts = [encode(before[f"{CONTEXT}{name}"], learn(before[f"{CONTEXT}{name}"]), "mode")[0] for name in protect]
-        explained["covariates"] = _explained(pair, np.hstack(facts))
+        explained["covariates"] = _explained(pair, facts)
     found: dict[str, Any] = {
         "batches": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
         "features": int(varies.sum()),
-        "kruskal": {moment: _share(_kruskal(values, batch)) for moment, values in pair.items()},
-        "levene": {moment: _share(_levene(values, batch)) for moment, values in pair.items()},
+        "kruskal": {moment: share(kruskal(values, batch)) for moment, values in pair.items()},
+        "levene": {moment: share(levene(values, batch)) for moment, values in pair.items()},
         "variance_explained": explained,
-        "batch_outcome": None if outcome is None else _association(batch, outcome.loc[before.index]),
-        "pca": _coordinates(pair) | {"batch": [str(b) for b in batch], "subjects": [str(s) for s in before.index]},
+        "silhouette": {moment: silhouette(values, batch, spread, seed) for moment, values in pair.items()},
+        "covariate_effect": _effects(pair, np.hstack([indicators, *_further(before, variables)]), encoded, spread),
+        "batch_outcome": None,
+        "one_class": [],
+        "design": {"columns": len(names) + facts.shape[1], "rank": rank, "condition": condition},
+        "others": _others(before, after, [columns[place] for place in np.flatnonzero(varies)], variables),
+        "pca": coordinates(pair) | {"batch": [str(b) for b in batch], "subjects": [str(s) for s in before.index]},
+        "densities": densities(pair, batch, [columns[place] for place in np.flatnonzero(varies)], differs),
     }
+    if outcome is not None:
+        linked = _association(batch, outcome.loc[before.index])
+        counted = linked["counts"].items()
+        found["batch_outcome"] = linked
+        found["one_class"] = [name for name, n in counted if sum(n.values()) > 1 and max(n.values()) == sum(n.values())]
+    held, note = None, "fewer than two batches have two rows or more"
     try:
-        found |= {"batch_accuracy": _held_out(before, columns, batch, build, seed), "batch_accuracy_note": ""}
+        held = hold_out(before, columns, batch, build, seed)
     except (ConfigError, DataError) as error:  # the harmoniser refuses a fold that holds fewer rows than the table
-        found |= {"batch_accuracy": None, "batch_accuracy_note": f"{type(error).__name__}: {error.message}"}
-    if found["batch_accuracy"] is None and not found["batch_accuracy_note"]:
-        found["batch_accuracy_note"] = "fewer than two batches have two rows or more"
+        note = f"{type(error).__name__}: {error.message}"
+    found |= {"batch_accuracy": None, "batch_accuracy_note": note, "batch_auc": None}
+    if held is not None:
+        found |= _told(held) | {"batch_accuracy_note": ""}
+        _add_held_out(found, held, batch, indicators, facts, varies, spread, seed)
     found["verdict"] = verdict(found)
     return found
 
@@ -125,8 +157,8 @@ def verdict(found: Mapping[str, Any]) -> str:
     """Say in words what the numbers of one modality mean."""
     if len(found["batches"]) < 2:
         return "All rows are of one batch: there is nothing to harmonise."
-    kruskal, accuracy = found["kruskal"], found["batch_accuracy"]
-    if kruskal["before"] is None:
+    differ, accuracy = found["kruskal"], found["batch_accuracy"]
+    if differ["before"] is None:
         fitted = [label for label, rows in found["batches"].items() if rows > 1]
         if len(fitted) < 2:
             return (
@@ -135,74 +167,60 @@ def verdict(found: Mapping[str, Any]) -> str:
             )
         return "No feature varies: the batch effect cannot be judged."
     words = []
-    if kruskal["after"] > kruskal["before"] + WORSE:
+    if differ["after"] > differ["before"] + WORSE:
         words.append("WORSE after harmonising: look at the figures before using it.")
-    if kruskal["before"] < FALSE_DISCOVERY_RATE:
-        words.append(f"Few features differ between batches to begin with ({kruskal['before']:.0%}).")
+    fresh = "" if differ.get("held_out") is None else f", {differ['held_out']:.0%} in rows that the fit has not seen"
+    if differ["before"] < FALSE_DISCOVERY_RATE:
+        words.append(f"Few features differ between batches to begin with ({differ['before']:.0%}).")
     else:
         words.append(
-            f"{kruskal['before']:.0%} of the features differ between batches before, {kruskal['after']:.0%} after."
+            f"{differ['before']:.0%} of the features differ between batches before, {differ['after']:.0%} after{fresh}."
         )
     if accuracy is not None:
         words.append(
             f"The batch of held-out rows is told with a balanced accuracy of {accuracy['before']:.2f} before and "
             f"{accuracy['after']:.2f} after; chance is {accuracy['chance']:.2f}."
         )
+    for name, effect in found.get("covariate_effect", {}).items():
+        if effect["kept"] is not None and effect["kept"] < LOST:
+            words.append(f"Of the effect of {name}, {max(effect['kept'], 0.0):.0%} is left.")
     linked = found["batch_outcome"]
     if linked is not None and linked["p"] is not None and linked["p"] < 0.05:
         words.append(
             f"Batch and outcome go together (Cramer's V {linked['cramers_v']:.2f}, p = {linked['p']:.2g}): harmonising "
             "may remove signal, and an AUC may owe something to the batch. See the batch-only baseline."
         )
+    if found.get("one_class"):
+        words.append(
+            f"All patients of {', '.join(found['one_class'])} have the same outcome: nothing can be learnt there."
+        )
     return " ".join(words)
 
 
-def _groups(values: Array, batch: npt.NDArray[Any]) -> list[Array]:
-    """The rows of each batch that has two or more."""
-    groups = [values[batch == name] for name in sorted(set(batch.tolist()))]
-    return [group for group in groups if len(group) >= 2]
+def _told(held: HeldOut) -> dict[str, Any]:
+    chance = {"chance": 1 / held.batches, "rows": len(held.places), "folds": held.folds}
+    return {"batch_accuracy": held.accuracy | chance, "batch_auc": held.auc | {"chance": 0.5}}
 
 
-def _kruskal(values: Array, batch: npt.NDArray[Any]) -> Array | None:
-    """Kruskal-Wallis p per feature, corrected for ties [Kruskal & Wallis 1952, JASA 47:583]."""
-    from scipy import stats
-
-    groups = _groups(values, batch)
-    if len(groups) < 2 or not values.shape[1]:
-        return None
-    ranks = stats.rankdata(np.vstack(groups), axis=0)
-    n = len(ranks)
-    sizes = [len(group) for group in groups]
-    parts = np.split(ranks, np.cumsum(sizes)[:-1])
-    # With ties, the variance of the ranks themselves takes the place of n(n + 1)/12.
-    between = sum(len(part) * (part.mean(axis=0) - (n + 1) / 2) ** 2 for part in parts)
-    spread = ranks.var(axis=0, ddof=1)
-    statistic = np.divide(between, spread, out=np.zeros_like(spread), where=spread > 0)
-    return np.asarray(stats.chi2.sf(statistic, len(groups) - 1))
-
-
-def _levene(values: Array, batch: npt.NDArray[Any]) -> Array | None:
-    """Levene p per feature, deviations from the batch's median [Brown & Forsythe 1974, JASA 69:364]."""
-    from scipy import stats
-
-    groups = [np.abs(group - np.median(group, axis=0)) for group in _groups(values, batch)]
-    rows = sum(len(group) for group in groups)
-    if len(groups) < 2 or not values.shape[1] or rows <= len(groups):
-        return None
-    middle = np.vstack(groups).mean(axis=0)
-    between = sum(len(g) * (g.mean(axis=0) - middle) ** 2 for g in groups) / (len(groups) - 1)
-    within = sum(((g - g.mean(axis=0)) ** 2).sum(axis=0) for g in groups) / (rows - len(groups))
-    statistic = np.divide(between, within, out=np.zeros_like(within), where=within > 0)
-    return np.asarray(stats.f.sf(statistic, len(groups) - 1, rows - len(groups)))
-
-
-def _share(p: Array | None) -> float | None:
-    """The share of features significant after Benjamini and Hochberg's correction."""
-    from scipy import stats
-
-    if p is None:
-        return None
-    return float((stats.false_discovery_control(p) < FALSE_DISCOVERY_RATE).mean())
+def _add_held_out(
+    found: dict[str, Any],
+    held: HeldOut,
+    batch: npt.NDArray[Any],
+    indicators: Array,
+    facts: Array,
+    varies: npt.NDArray[np.bool_],
+    spread: Array,
+    seed: int,
+) -> None:
+    """Judge the rows harmonised by fits without them, beside before and after."""
+    own, values = batch[held.places], held.values[:, varies]
+    found["kruskal"]["held_out"] = share(kruskal(values, own))
+    found["levene"]["held_out"] = share(levene(values, own))
+    found["silhouette"]["held_out"] = silhouette(values, own, spread, seed)
+    varied = values[:, np.ptp(values, axis=0) > 0]
+    for name, explained in found["variance_explained"].items():
+        columns = (indicators if name == "batch" else facts)[held.places]
+        explained["held_out"] = _explained({"held_out": varied}, columns)["held_out"]
 
 
 def _explained(pair: Mapping[str, Array], columns: Array) -> dict[str, float | None]:
@@ -218,53 +236,59 @@ def _explained(pair: Mapping[str, Array], columns: Array) -> dict[str, float | N
     return found | {"chance": basis.shape[1] / max(len(columns) - 1, 1)}
 
 
-def _held_out(
-    rows: pd.DataFrame, columns: list[str], batch: npt.NDArray[Any], build: Callable[[], Any], seed: int
-) -> dict[str, Any] | None:
-    """Tell the batch of rows that neither the harmoniser nor the classifier has seen."""
-    from sklearn.metrics import balanced_accuracy_score
-    from sklearn.model_selection import StratifiedKFold
+def _effects(
+    pair: Mapping[str, Array], indicators: Array, encoded: Mapping[str, Array], spread: Array
+) -> dict[str, dict[str, float | None]]:
+    """By covariate, how its effects after follow those before, over all features.
 
-    names, counts = np.unique(batch.astype(str), return_counts=True)
-    least = MAX_FOLDS if (counts >= MAX_FOLDS).sum() >= 2 else 2  # a tiny batch would leave too few folds for all
-    large = names[counts >= least]
-    if len(large) < 2:
-        return None
-    kept = np.isin(batch.astype(str), large)
-    own, truth = rows[kept], batch[kept].astype(str)
-    context = [column for column in own.columns if column.startswith(CONTEXT)]
-    own = own[columns + context]
-    folds = int(min(MAX_FOLDS, counts[counts >= least].min()))
-    told = {moment: np.empty(len(own), dtype=object) for moment in ("before", "after")}
-    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(own, truth):
-        harmonizer = build().fit(own.iloc[train])
-        for moment in told:
-            change = harmonizer.transform if moment == "after" else lambda given: given
-            known = change(own.iloc[train])[columns].to_numpy(np.float64)
-            fresh = change(own.iloc[test])[columns].to_numpy(np.float64)
-            varies = np.ptp(known, axis=0) > 0
-            if not varies.any():
-                told[moment][test] = large[0]
-                continue
-            told[moment][test] = (
-                _classifier(known[:, varies]).fit(known[:, varies], truth[train]).predict(fresh[:, varies])
-            )
-    scores = {moment: float(balanced_accuracy_score(truth, guess.astype(str))) for moment, guess in told.items()}
-    return scores | {"chance": 1 / len(large), "rows": len(own), "folds": folds}
+    Before, an effect is that within the batches; after, when the batches should be alike, that over all rows: so what
+    was taken out together with the batch is missed. Effects are in standard deviations of the feature before. ``kept``
+    is the slope of a line through the origin, 1 where every effect is as large as it was; ``correlation`` is around
+    the origin too.
+    """
+    if not spread.size or not encoded:
+        return {}
+    facts = np.hstack([np.ones((len(indicators), 1)), *encoded.values()])
+    designs = {"before": np.hstack([facts, indicators]), "after": facts}
+    slopes = {m: np.linalg.lstsq(designs[m], values / spread, rcond=None)[0] for m, values in pair.items()}
+    found: dict[str, dict[str, float | None]] = {}
+    start = 1
+    for name, columns in encoded.items():
+        first, second = (slopes[m][start : start + columns.shape[1]].ravel() for m in ("before", "after"))
+        start += columns.shape[1]
+        both, own, other = float(first @ second), float(first @ first), float(second @ second)
+        known = own > 0 and other > 0
+        found[name] = {
+            "kept": both / own if known else None,
+            "correlation": both / float(np.sqrt(own * other)) if known else None,
+        }
+    return found
 
 
-def _classifier(known: Array) -> Any:
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def _further(before: pd.DataFrame, variables: tuple[str, ...]) -> list[Array]:
+    """Indicators of the labels of further batch variables; a missing label is one of its own."""
+    return [
+        pd.get_dummies(before[f"{CONTEXT}{name}"].astype(str), drop_first=True).to_numpy(np.float64)
+        for name in variables
+        if f"{CONTEXT}{name}" in before
+    ]
 
-    components = min(MAX_COMPONENTS, known.shape[0] - 1, known.shape[1])
-    return make_pipeline(
-        StandardScaler(),
-        PCA(components, svd_solver="full"),
-        LogisticRegression(class_weight="balanced", max_iter=2000),
-    )
+
+def _others(
+    before: pd.DataFrame, after: pd.DataFrame, columns: list[str], variables: tuple[str, ...]
+) -> dict[str, Any]:
+    """Whether features differ between the labels of further batch variables, as nested ComBat has them."""
+    found = {}
+    for name in [name for name in variables if f"{CONTEXT}{name}" in before]:
+        known = before[f"{CONTEXT}{name}"].notna().to_numpy()
+        labels = before.loc[known, f"{CONTEXT}{name}"].astype(str).to_numpy(dtype=object)
+        pair = {"before": before.loc[known, columns], "after": after.loc[known, columns]}
+        values = {moment: each.to_numpy(np.float64) for moment, each in pair.items()}
+        found[name] = {
+            "kruskal": {moment: share(kruskal(each, labels)) for moment, each in values.items()},
+            "levene": {moment: share(levene(each, labels)) for moment, each in values.items()},
+        }
+    return found
 
 
 def _association(batch: npt.NDArray[Any], outcome: pd.Series) -> dict[str, Any]:
@@ -281,15 +305,3 @@ def _association(batch: npt.NDArray[Any], outcome: pd.Series) -> dict[str, Any]:
         p = stats.fisher_exact(table).pvalue
     strength = float(np.sqrt(square / table.sum() / (min(table.shape) - 1)))
     return {"cramers_v": strength, "p": float(p), "counts": listed}
-
-
-def _coordinates(pair: Mapping[str, Array]) -> dict[str, list[list[float]]]:
-    """Two principal coordinates of each row, on the axes of the standardised features before."""
-    before = pair["before"]
-    if not before.shape[1]:
-        return {moment: [[0.0, 0.0] for _ in values] for moment, values in pair.items()}
-    middle, spread = before.mean(axis=0), before.std(axis=0)
-    _, _, axes = np.linalg.svd((before - middle) / spread, full_matrices=False)
-    axes = axes[:2] * np.sign(axes[:2][np.arange(len(axes[:2])), np.abs(axes[:2]).argmax(axis=1)])[:, None]
-    axes = np.vstack([axes, np.zeros((2 - len(axes), before.shape[1]))])
-    return {moment: (((values - middle) / spread) @ axes.T).tolist() for moment, values in pair.items()}

@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-BLOCK_ROWS = 64
+FIRST_ROWS = 64  # their mean is where a batch's sums are counted from
+BLOCK_ROWS = 1024
 RELATIVE_NOISE = 1e-12  # a residual sum of squares below this share of the total is rounding
 ROUNDING = 1e-13  # so is a standard deviation below this share of the mean
-GAMMA_FLOOR = 1e-2  # in sd; a smaller shift is judged by its absolute change
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,23 @@ class Estimates:
 
         Every number is computed from its own row alone, in the same order of operations whatever other rows there are.
         """
-        harmonised = np.array(values, dtype=np.float64)
-        for index, name in enumerate(self.batches):
-            scale = 1.0 / np.sqrt(self.delta[index])
-            stretch, shift = scale - 1.0, self.sigma * self.gamma[index] * scale
-            for rows in _blocks(np.flatnonzero(batch == name)):
-                rest = harmonised[rows] - self.alpha
-                for column in range(self.beta.shape[0]):  # not a matrix product: its rounding depends on other rows
-                    rest -= covariates[rows, column, None] * self.beta[column]
-                rest *= stretch
-                rest -= shift
-                harmonised[rows] += rest
+        from radfuse.harmonize.kernels.rows import change_rows
+
+        harmonised = np.array(values, dtype=np.float64, order="C")
+        scale = 1.0 / np.sqrt(self.delta)
+        facts, beta = np.ascontiguousarray(covariates), np.ascontiguousarray(self.beta)
+        change_rows(
+            harmonised, codes(batch, self.batches), facts, self.alpha, beta,
+            scale - 1.0, self.sigma * self.gamma * scale,
+        )  # fmt: skip
         return harmonised
+
+    def residuals(self, harmonised: Array, covariates: Array) -> Array:
+        """Give what is left of harmonised rows without intercept and covariates, in units of sigma."""
+        rest = harmonised - self.alpha
+        for column, effect in enumerate(self.beta):  # not a matrix product: its rounding depends on other rows
+            rest -= covariates[:, column, None] * effect
+        return rest / self.sigma
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain arrays and strings, which any format can store."""
@@ -108,9 +113,18 @@ class Estimates:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """What is kept of one batch's rows; y counted from ``shift``."""
+    """What is kept of the rows, by batch; y counted from ``shift``.
 
-    count: int
+    Parameters
+    ----------
+    counts : rows; (batch,).
+    shift, y, yy : (batch, feature).
+    xy : (batch, covariate, feature).
+    x : (batch, covariate).
+    xx : (batch, covariate, covariate).
+    """
+
+    counts: npt.NDArray[np.int64]
     shift: Array
     y: Array
     yy: Array
@@ -119,24 +133,26 @@ class Sums:
     xx: Array
 
     @classmethod
-    def of(cls, values: Array, covariates: Array, rows: npt.NDArray[np.intp]) -> Sums:
-        """Read a batch's rows once, block by block."""
-        shift = values[rows[:BLOCK_ROWS]].mean(axis=0)
-        y, yy = np.zeros_like(shift), np.zeros_like(shift)
-        xy = np.zeros((covariates.shape[1], shift.size))
-        for block in _blocks(rows):
-            centred = values[block]
-            centred -= shift
-            y += centred.sum(axis=0)
-            yy += np.einsum("rf,rf->f", centred, centred)
-            xy += covariates[block].T @ centred
-        own = covariates[rows]
-        return cls(rows.size, shift, y, yy, xy, own.sum(axis=0), own.T @ own)
+    def of(cls, values: Array, code: npt.NDArray[np.int64], covariates: Array, batches: int) -> Sums:
+        """Read the rows once, block by block; ``code`` is the batch of each row."""
+        from radfuse.harmonize.kernels.rows import add_rows, first_means
+
+        shape = (batches, values.shape[1])
+        shift = first_means(values, code, batches, FIRST_ROWS)
+        y, yy = np.zeros(shape), np.zeros(shape)
+        xy = np.zeros((batches, covariates.shape[1], shape[1]))
+        for start in range(0, len(values), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            add_rows(np.ascontiguousarray(values[rows]), code[rows], covariates[rows], shift, y, yy, xy)
+        own = [covariates[code == index] for index in range(batches)]
+        x, xx = np.stack([part.sum(axis=0) for part in own]), np.stack([part.T @ part for part in own])
+        return cls(np.bincount(code, minlength=batches), shift, y, yy, xy, x, xx)
 
 
-def _blocks(rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
-    """Cut rows into runs small enough to stay in the processor's cache while they are worked on."""
-    return [rows[start : start + BLOCK_ROWS] for start in range(0, rows.size, BLOCK_ROWS)]
+def codes(batch: npt.NDArray[Any], batches: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Give the place of each row's batch among the fitted ones; -1 where it is none of them."""
+    places = {name: place for place, name in enumerate(batches)}
+    return np.array([places.get(name, -1) for name in batch.tolist()], dtype=np.int64)
 
 
 def fit(values: Array, batch: npt.NDArray[Any], covariates: Array, recipe: Recipe) -> Estimates:
@@ -146,72 +162,75 @@ def fit(values: Array, batch: npt.NDArray[Any], covariates: Array, recipe: Recip
     (see `covariates.require_separable`). Covariate columns without variation get no effect.
     """
     batches = tuple(sorted(set(batch.tolist())))
-    scaled = [name not in recipe.location_only for name in batches]
+    scaled = np.array([name not in recipe.location_only for name in batches])
     varies = np.ptp(covariates, axis=0) > 0 if covariates.size else np.zeros(covariates.shape[1], dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
-        sums = [Sums.of(values, covariates[:, varies], np.flatnonzero(batch == name)) for name in batches]
+        sums = Sums.of(values, codes(batch, batches), np.ascontiguousarray(covariates[:, varies]), len(batches))
         intercepts, effects = _least_squares(sums)
-        squares = np.stack([_residual_squares(s, a, effects) for s, a in zip(sums, intercepts, strict=True)])
-    counts = np.array([s.count for s in sums])
-    # Counted from the first batch's shift, so that a common offset costs no digits in the differences below.
-    origin = sums[0].shift
-    with np.errstate(over="ignore", invalid="ignore"):
-        levels = intercepts + np.stack([s.shift - origin for s in sums])
+        squares = _residual_squares(sums, intercepts, effects)
+        # Counted from the first batch's shift, so that a common offset costs no digits in the differences below.
+        levels = intercepts + (sums.shift - sums.shift[0])
         if recipe.reference:
             lead = batches.index(recipe.reference)
-            middle, variance = levels[lead], squares[lead] / counts[lead]
+            middle, variance = levels[lead], squares[lead] / sums.counts[lead]
         else:
-            middle, variance = counts @ levels / counts.sum(), squares.sum(axis=0) / counts.sum()
+            middle, variance = sums.counts @ levels / sums.counts.sum(), squares.sum(axis=0) / sums.counts.sum()
         usable = _usable(sums, squares, variance, scaled)
 
     sigma = np.where(usable, np.sqrt(np.where(usable, variance, 1.0)), 1.0)
-    alpha = np.where(usable, origin + middle, 0.0)
     beta = np.zeros((covariates.shape[1], values.shape[1]))
     beta[varies] = np.where(usable, effects, 0.0)
-    gamma, delta = np.zeros(levels.shape), np.ones(levels.shape)
+    gamma = np.where(usable, (levels - middle) / sigma, 0.0)
+    delta = np.where(usable, squares / (sums.counts[:, None] - 1 + ~scaled[:, None]) / sigma**2, 1.0)
+    delta[~scaled] = 1.0
     iterations, converged = np.zeros(len(batches), dtype=np.int64), np.ones(len(batches), dtype=bool)
     shrinks = recipe.empirical_bayes and usable.sum() >= 2
+    own = slice(None) if usable.all() else usable
     for index, name in enumerate(batches):
-        if name == recipe.reference or not usable.any():
-            continue
-        g = ((levels[index] - middle) / sigma)[usable]
-        d = np.ones_like(g)
-        if name not in recipe.location_only:
-            d = (squares[index] / (counts[index] - 1) / sigma**2)[usable]
-        if shrinks:
-            location_only = name in recipe.location_only
-            g, d, iterations[index], converged[index] = _shrink(g, d, int(counts[index]), location_only, recipe)
-        gamma[index, usable], delta[index, usable] = g, d
-    return Estimates(batches, counts, alpha, beta, sigma, gamma, delta, usable, iterations, converged)
+        if name == recipe.reference:
+            gamma[index], delta[index] = 0.0, 1.0
+        elif shrinks:
+            g, d, iterations[index], converged[index] = _shrink(
+                gamma[index, own], delta[index, own], int(sums.counts[index]), not scaled[index], recipe
+            )
+            gamma[index, own], delta[index, own] = g, d
+    alpha = np.where(usable, sums.shift[0] + middle, 0.0)
+    return Estimates(batches, sums.counts, alpha, beta, sigma, gamma, delta, usable, iterations, converged)
 
 
-def _least_squares(sums: Sequence[Sums]) -> tuple[Array, Array]:
+def _least_squares(sums: Sums) -> tuple[Array, Array]:
     """Solve for one intercept per batch and one common effect per covariate, by eliminating the intercepts."""
-    effects = np.zeros_like(sums[0].xy)
-    if effects.shape[0]:
-        within = sum(s.xx - np.outer(s.x, s.x) / s.count for s in sums)
-        along = sum(s.xy - np.outer(s.x, s.y) / s.count for s in sums)
-        effects = np.asarray(np.linalg.solve(within, along), dtype=np.float64)
-    return np.stack([(s.y - s.x @ effects) / s.count for s in sums]), effects
+    effects = np.zeros((sums.xy.shape[1], sums.y.shape[1]))
+    if not effects.shape[0]:
+        return sums.y / sums.counts[:, None], effects
+    means = sums.x / sums.counts[:, None]
+    within = (sums.xx - means[:, :, None] * sums.x[:, None, :]).sum(axis=0)
+    along = sums.xy.sum(axis=0) - means.T @ sums.y
+    effects = np.asarray(np.linalg.solve(within, along), dtype=np.float64)
+    return (sums.y - sums.x @ effects) / sums.counts[:, None], effects
 
 
-def _residual_squares(s: Sums, intercept: Array, effects: Array) -> Array:
-    squares = s.yy - 2.0 * np.einsum("kf,kf->f", effects, s.xy) + np.einsum("kf,kl,lf->f", effects, s.xx, effects)
-    return np.asarray(np.maximum(squares - s.count * intercept**2, 0.0))
+def _residual_squares(sums: Sums, intercepts: Array, effects: Array) -> Array:
+    squares = sums.yy - sums.counts[:, None] * intercepts**2
+    for column, effect in enumerate(effects):
+        squares += effect * (sums.xx[:, column] @ effects - 2.0 * sums.xy[:, column])
+    return np.asarray(np.maximum(squares, 0.0))
 
 
-def _usable(sums: Sequence[Sums], squares: Array, variance: Array, scaled: Sequence[bool]) -> npt.NDArray[np.bool_]:
+def _usable(sums: Sums, squares: Array, variance: Array, scaled: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Tell which features have a residual variance, overall and in every batch whose scale is estimated."""
-    noise = [np.maximum(RELATIVE_NOISE * s.yy, s.count * (ROUNDING * s.shift) ** 2) for s in sums]
-    usable = np.isfinite(variance) & (variance > 0) & (squares.sum(axis=0) > sum(noise))
-    for s, own, least, needed in zip(sums, squares, noise, scaled, strict=True):
-        if needed:  # before the covariates' effect is taken out (a constant feature has none), and after
-            usable &= (s.yy - s.y**2 / s.count > least) & (own > least)
-    return np.asarray(usable)
+    counts = sums.counts[:, None]
+    noise = np.maximum(RELATIVE_NOISE * sums.yy, counts * (ROUNDING * sums.shift) ** 2)
+    usable = np.isfinite(variance) & (variance > 0) & (squares.sum(axis=0) > noise.sum(axis=0))
+    # Before the covariates' effect is taken out (a constant feature has none), and after.
+    least = np.minimum(sums.yy - sums.y**2 / counts, squares) > noise
+    return np.asarray(usable & least[scaled].all(axis=0))
 
 
 def _shrink(g: Array, d: Array, count: int, location_only: bool, recipe: Recipe) -> tuple[Array, Array, int, bool]:
     """Shrink a batch's shifts (normal prior) and variances (inverse gamma prior, by moments), alternating."""
+    from radfuse.harmonize.kernels.rows import shrink
+
     g_mean, g_variance = float(g.mean()), float(g.var(ddof=1))
     if location_only:
         weight = (1 if recipe.upstream else count) * g_variance
@@ -221,14 +240,7 @@ def _shrink(g: Array, d: Array, count: int, location_only: bool, recipe: Recipe)
         return (count * g_variance * g + d * g_mean) / (count * g_variance + d), d, 0, True
     shape = (2.0 * d_variance + d_mean**2) / d_variance
     rate = (d_mean * d_variance + d_mean**3) / d_variance
-    gamma, delta = g, d
-    for iteration in range(1, recipe.cap + 1):
-        fresh_gamma = (count * g_variance * g + delta * g_mean) / (count * g_variance + delta)
-        spread = (count - 1) * d + count * (g - fresh_gamma) ** 2
-        fresh_delta = (rate + spread / 2.0) / (count / 2.0 + shape - 1.0)
-        against = gamma if recipe.upstream else np.maximum(np.abs(gamma), GAMMA_FLOOR)
-        change = max((np.abs(fresh_gamma - gamma) / against).max(), (np.abs(fresh_delta - delta) / delta).max())
-        gamma, delta = fresh_gamma, fresh_delta
-        if change <= recipe.tolerance:
-            return gamma, delta, iteration, True
-    return gamma, delta, recipe.cap, False
+    gamma, delta = g.copy(), d.copy()
+    prior = (g_mean, g_variance, shape, rate)
+    steps = shrink(g, d, count, prior, recipe.tolerance, recipe.cap, recipe.upstream, gamma, delta)
+    return gamma, delta, abs(steps), steps > 0

@@ -19,6 +19,7 @@ from radfuse.data.table import BATCH, CONTEXT, OUTCOME, FeatureTable
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize import Harmonizer
 from radfuse.harmonize.combat import ComBat
+from radfuse.harmonize.nested_combat import EVERYWHERE
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +33,20 @@ class Harmonized:
     table : the same subjects and columns, harmonised; a value that was missing is missing still.
     diagnostics : before and after, by modality; see `radfuse.harmonize.diagnostics`.
     transformer : the fitted scikit-learn transformer, to be applied to new rows.
+    effects : the batch effect of every feature before and after; see `radfuse.harmonize.effects`.
     """
 
     table: FeatureTable
     diagnostics: dict[str, Any]
     transformer: Any
+    effects: pd.DataFrame
 
 
 class Harmonize(Stage):
     """Remove what scanners and sites add to the features, and show how well that went."""
 
     name: ClassVar[str] = "harmonize"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     harmonizer: Harmonizer = Field(ComBat(), description="How; `none` leaves the features as they are.")
     seed: int = Field(0, ge=0, description="Draws the folds of the held-out test of the batch; nothing else.")
@@ -55,6 +58,7 @@ class Harmonize(Stage):
         part in that modality.
         """
         from radfuse.harmonize.diagnostics import diagnose
+        from radfuse.harmonize.effects import effects
 
         self._require_known(table)
         rows, missing = _complete(table)
@@ -78,16 +82,17 @@ class Harmonize(Stage):
         values = harmonised[list(table.values.columns)].to_numpy(dtype=np.float64, copy=True)
         values[missing] = np.nan
         kept = pd.DataFrame(values, index=table.values.index, columns=table.values.columns)
-        return Harmonized(table.with_values(kept), diagnostics, transformer)
+        return Harmonized(table.with_values(kept), diagnostics, transformer, effects(rows, harmonised))
 
     def _require_known(self, table: FeatureTable) -> None:
-        named = getattr(self.harmonizer, "reference_batch", None) or {}
-        strange = sorted(set(named) - set(table.modalities))
-        if strange:
-            raise ConfigError(
-                f"harmonizer.reference_batch names {', '.join(strange)}, which the table lacks; "
-                f"found {', '.join(table.modalities)}"
-            )
+        for setting, also in (("reference_batch", ()), ("then", (EVERYWHERE,))):
+            named = getattr(self.harmonizer, setting, None) or {}
+            strange = sorted(set(named) - {*table.modalities, *also})
+            if strange:
+                raise ConfigError(
+                    f"harmonizer.{setting} names {', '.join(strange)}, which the table lacks; "
+                    f"found {', '.join(table.modalities)}"
+                )
 
 
 def _complete(table: FeatureTable) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:

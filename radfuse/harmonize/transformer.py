@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from radfuse.data.names import modality_of
 from radfuse.data.table import BATCH, CONTEXT, GROUP, OUTCOME
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.batches import PASSED, Policy, assign, plan
+from radfuse.harmonize.covariance import Covariance, fit_covariance
 from radfuse.harmonize.covariates import (
     ENTANGLED,
     encode,
@@ -24,6 +24,7 @@ from radfuse.harmonize.covariates import (
     separable,
 )
 from radfuse.harmonize.estimates import Array, Estimates, Recipe, fit
+from radfuse.harmonize.matrix import batch_column, by_modality, matrix, put_back, require_finite, require_rows
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +48,20 @@ class IdentityTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
 
 class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """ComBat over `FeatureTable.rows`, one model per modality; the parameters are those of `ComBat`.
+    """ComBat over `FeatureTable.rows`, one model per modality; the parameters are those of the family's members.
 
     Attributes
     ----------
     estimates_ : by modality, what `Estimates.to_dict` gives; a modality with fewer than two batches has none.
+    covariances_ : by modality, what `Covariance.to_dict` gives; empty unless ``variance`` asks for it.
     plans_ : by modality, what `batches.plan` decided.
     confounded_ : the modalities left as they are, because the covariates cannot be told from their batches.
     covariates_ : by protected covariate, how it is encoded.
     places_ : by modality, where its feature columns are.
     report_ : by modality, what was done, in plain data: ``batches`` (by label: rows, treatment), ``rows``,
         ``rows_passed``, ``subjects_passed``, ``features``, ``left_out`` (features returned as they are),
-        ``covariates`` (by name: missing values filled in), ``reference``, ``backend``, ``iterations``, ``converged``
-        and ``flags`` (sentences).
+        ``covariates`` (by name: missing values filled in), ``components`` (whose covariance was harmonised),
+        ``reference``, ``backend``, ``iterations``, ``converged`` and ``flags`` (sentences).
     """
 
     def __init__(
@@ -78,6 +80,11 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         confounded: str = "pass",
         tolerance: float = 1e-4,
         backend: str = "radfuse",
+        smooth: tuple[str, ...] = (),
+        knots: int = 4,
+        variance: float = 0.0,
+        least_rows: int = 100,
+        too_few: str = "combat",
     ) -> None:
         self.protect = protect
         self.empirical_bayes = empirical_bayes
@@ -93,52 +100,73 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.confounded = confounded
         self.tolerance = tolerance
         self.backend = backend
+        self.smooth = smooth
+        self.knots = knots
+        self.variance = variance
+        self.least_rows = least_rows
+        self.too_few = too_few
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
         """Learn from these rows. The outcome is looked at for one thing: to refuse it as a covariate."""
+        self._fit(X, y)
+        return self
+
+    def fit_transform(self, X: pd.DataFrame, y: Any = None, **_: Any) -> pd.DataFrame:
+        """Learn from these rows and harmonise them: the same numbers as one after the other, in half the time."""
+        return put_back(X, self._fit(X, y), self.places_)
+
+    def _fit(self, X: pd.DataFrame, y: Any) -> dict[str, Array]:
+        """Learn, and give each modality's values harmonised."""
         facts = self._facts(X)
         refuse_outcome(self.protect, facts, y)
-        self.feature_names_in_ = np.array(X.columns, dtype=object)
-        self.covariates_ = {name: learn(facts[name]) for name in self.protect}
-        design, filled = self._design(facts)
+        self.feature_names_in_ = np.array(X.columns.tolist(), dtype=object)
+        self.covariates_ = {name: learn(facts[name], self.knots if name in self.smooth else 0) for name in self.protect}
+        encoded = self._encoded(facts)
+        design = _design(encoded, len(X))
         self.plans_: dict[str, Any] = {}
         self.estimates_: dict[str, Any] = {}
+        self.covariances_: dict[str, Any] = {}
         self.report_: dict[str, Any] = {}
         self.confounded_: list[str] = []
-        self.places_ = _by_modality(X)
+        self.places_ = by_modality(self.feature_names_in_.tolist())
+        harmonised: dict[str, Array] = {}
         for modality, places in self.places_.items():
             policy = self._policy(modality)
-            planned = plan(X[_batch_column(modality)], policy, modality)
-            batch = assign(X[_batch_column(modality)], planned, policy, modality)
-            values = _values(X, places, modality)
-            columns = self.feature_names_in_[places].tolist()
+            planned = plan(X[batch_column(modality)], policy, modality)
+            batch = assign(X[batch_column(modality)], planned, policy, modality)
+            values = matrix(X, places, modality)
             self.plans_[modality] = planned
             estimates = None
             if len(planned["fitted"]) >= 2:
                 estimates = self._estimate(modality, values, batch, design, facts)
             if estimates is not None:
                 self.estimates_[modality] = estimates.to_dict()
-            self.report_[modality] = self._describe(modality, X, columns, batch, filled, estimates)
+                values = estimates.apply(values, batch, design)
+                values = self._vary_together(modality, values, batch, design, estimates)
+                require_finite(values, X.columns, places, f"{modality}, after harmonising")
+            harmonised[modality] = values
+            self.report_[modality] = self._describe(modality, X.index, places, batch, encoded, estimates)
         log.debug("ComBat fitted on %d rows: %s", len(X), ", ".join(self.report_) or "no modality has a batch column")
-        return self
+        return harmonised
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Harmonise rows with what was learnt; each row is treated by itself."""
         self._require_same_columns(X)
-        design, _ = self._design(self._facts(X))
-        parts: list[pd.DataFrame] = []
+        design = _design(self._encoded(self._facts(X)), len(X))
+        harmonised: dict[str, Array] = {}
         for modality, places in self.places_.items():
             policy, planned = self._policy(modality), self.plans_[modality]
-            batch = assign(X[_batch_column(modality)], planned, policy, modality)
-            values = _values(X, places, modality)
+            batch = assign(X[batch_column(modality)], planned, policy, modality)
+            values = matrix(X, places, modality)
             if modality in self.estimates_:
-                values = Estimates.from_dict(self.estimates_[modality]).apply(values, batch, design)
-                _require_finite(values, X.columns[places], f"{modality}, after harmonising")
-            parts.append(pd.DataFrame(values, columns=X.columns[places], index=X.index))
-        done = np.concatenate([np.empty(0, dtype=np.int64), *self.places_.values()])
-        rest = np.setdiff1d(np.arange(X.shape[1]), done)
-        back = np.argsort(np.concatenate([done, rest]))
-        return pd.concat([*parts, X.iloc[:, rest]], axis=1).iloc[:, back]
+                estimates = Estimates.from_dict(self.estimates_[modality])
+                values = estimates.apply(values, batch, design)
+                if modality in self.covariances_:
+                    step = Covariance.from_dict(self.covariances_[modality])
+                    values = step.apply(values, batch, design, estimates)
+                require_finite(values, X.columns, places, f"{modality}, after harmonising")
+            harmonised[modality] = values
+        return put_back(X, harmonised, self.places_)
 
     def flagged(self, X: pd.DataFrame) -> pd.DataFrame:
         """Say what was out of the ordinary about each row.
@@ -149,10 +177,10 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         facts = self._facts(X)
         flags = {}
         for modality, planned in self.plans_.items():
-            batch = assign(X[_batch_column(modality)], planned, self._policy(modality), modality)
+            batch = assign(X[batch_column(modality)], planned, self._policy(modality), modality)
             flags[modality] = (batch == PASSED) | (modality in self.confounded_)
-        filled = self._design(facts)[1]
-        return pd.DataFrame(flags | {f"{CONTEXT}{name}": rows for name, rows in filled.items()}, index=X.index)
+        filled = {f"{CONTEXT}{name}": rows for name, (_, rows) in self._encoded(facts).items()}
+        return pd.DataFrame(flags | filled, index=X.index)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
         """Give the columns, which are those of the rows fitted."""
@@ -171,9 +199,16 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             reference=(self.reference_batch or {}).get(modality, ""),
         )
 
+    def _recipe(self, modality: str) -> Recipe:
+        return Recipe(
+            empirical_bayes=self.empirical_bayes,
+            location_only=frozenset(self.plans_[modality]["location_only"]),
+            reference=self._policy(modality).reference,
+            tolerance=self.tolerance,
+        )
+
     def _facts(self, X: pd.DataFrame) -> pd.DataFrame:
-        if not isinstance(X, pd.DataFrame):
-            raise DataError(f"expected the rows of a FeatureTable, found {type(X).__name__}")
+        require_rows(X)
         for name in self.protect:
             if name in (OUTCOME, GROUP) or name.startswith(BATCH):
                 raise ConfigError(
@@ -187,82 +222,112 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 )
         return pd.DataFrame({name: X[f"{CONTEXT}{name}"] for name in self.protect}, index=X.index)
 
-    def _design(self, facts: pd.DataFrame) -> tuple[Array, dict[str, npt.NDArray[np.bool_]]]:
-        encoded = {name: encode(facts[name], self.covariates_[name], self.unseen_level) for name in self.protect}
-        columns = [matrix for matrix, _ in encoded.values()]
-        design = np.hstack(columns) if columns else np.zeros((len(facts), 0))
-        return design, {name: filled for name, (_, filled) in encoded.items()}
+    def _encoded(self, facts: pd.DataFrame) -> dict[str, tuple[Array, npt.NDArray[np.bool_]]]:
+        return {name: encode(facts[name], self.covariates_[name], self.unseen_level) for name in self.protect}
 
     def _estimate(
         self, modality: str, values: Array, batch: npt.NDArray[Any], design: Array, facts: pd.DataFrame
     ) -> Estimates | None:
         own = batch != PASSED
-        if self.confounded == "pass" and not separable(design[own], batch[own].astype(str)):
+        values, names, design = (values, batch, design) if own.all() else (values[own], batch[own], design[own])
+        if design.shape[1] and not separable(design, names.astype(str)):
+            if self.confounded == "refuse":
+                require_separable(design, names.astype(str), facts[own], modality)
             self.confounded_.append(modality)
             return None
-        require_separable(design[own], batch[own].astype(str), facts[own], modality)
-        policy = self._policy(modality)
-        recipe = Recipe(
-            empirical_bayes=self.empirical_bayes,
-            location_only=frozenset(self.plans_[modality]["location_only"]),
-            reference=policy.reference,
-            tolerance=self.tolerance,
-        )
+        recipe = self._recipe(modality)
         if self.backend == "neurocombat":
             from radfuse.harmonize.upstream import fit_upstream
 
-            return fit_upstream(values[own], batch[own], design[own], recipe)
-        return fit(values[own], batch[own], design[own], recipe)
+            return fit_upstream(values, names, design, recipe)
+        return fit(values, names, design, recipe)
+
+    def _vary_together(
+        self, modality: str, values: Array, batch: npt.NDArray[Any], design: Array, estimates: Estimates
+    ) -> Array:
+        """Harmonise the covariances too, where that is asked for and the rows are many enough."""
+        own = batch != PASSED
+        if not self.variance:
+            return values
+        if own.sum() < self.least_rows:
+            if self.too_few == "refuse":
+                raise DataError(
+                    f"{modality}: {int(own.sum())} rows are too few to harmonise covariances, expected at least "
+                    f"{self.least_rows}",
+                    hint="Use method combat, or set harmonizer.too_few: combat or a smaller harmonizer.least_rows.",
+                )
+            return values
+        step = fit_covariance(values[own], batch[own], design[own], estimates, self._recipe(modality), self.variance)
+        if step is None:
+            return values
+        self.covariances_[modality] = step.to_dict()
+        return step.apply(values, batch, design, estimates)
 
     def _describe(
         self,
         modality: str,
-        X: pd.DataFrame,
-        columns: list[str],
+        subjects: pd.Index,
+        places: npt.NDArray[np.int64],
         batch: npt.NDArray[Any],
-        filled: dict[str, npt.NDArray[np.bool_]],
+        encoded: dict[str, tuple[Array, npt.NDArray[np.bool_]]],
         estimates: Estimates | None,
     ) -> dict[str, Any]:
         planned = self.plans_[modality]
         passed = (batch == PASSED) | (modality in self.confounded_)
-        flags = list(planned["flags"])
-        if modality in self.confounded_:
-            flags.append("the protected covariates cannot be told from the batches: the modality is left as it is")
         left_out: list[str] = []
         if estimates is not None:
-            left_out = [column for column, used in zip(columns, estimates.usable, strict=True) if not used]
-            if left_out:
-                flags.append(f"{len(left_out)} of {len(columns)} features do not vary in some batch and are left alone")
-            if self.empirical_bayes and estimates.usable.sum() == 1:
-                flags.append("a single feature: nothing to borrow strength from, so no empirical Bayes")
-            if not estimates.converged.all():
-                flags.append("the iteration stopped at its cap before it converged")
-        flags += [f"covariate {name}: {int(f.sum())} values filled in" for name, f in filled.items() if f.any()]
-        own = ~passed
-        for name in self.protect if estimates is not None else ():
-            columns_of_it = encode(X[f"{CONTEXT}{name}"], self.covariates_[name], self.unseen_level)[0]
-            share = entangled(columns_of_it[own], batch[own])
-            if share > ENTANGLED:
-                flags.append(f"covariate {name} goes together with the batches ({share:.0%} of its variance)")
+            left_out = self.feature_names_in_[places[~estimates.usable]].tolist()
+        filled = {name: int(rows.sum()) for name, (_, rows) in encoded.items()}
         return {
             "batches": {
                 label: {"rows": rows, "treatment": planned["treatment"][label]}
                 for label, rows in planned["rows"].items()
             },
-            "rows": len(X),
+            "rows": len(subjects),
             "rows_passed": int(passed.sum()),
-            "subjects_passed": [str(subject) for subject in X.index[passed]],
-            "features": len(columns),
+            "subjects_passed": [str(subject) for subject in subjects[passed]] if passed.any() else [],
+            "features": len(places),
             "left_out": left_out,
-            "covariates": {name: int(rows.sum()) for name, rows in filled.items()},
+            "covariates": filled,
+            "components": len(self.covariances_[modality]["axes"]) if modality in self.covariances_ else 0,
             "reference": self._policy(modality).reference,
             "backend": self.backend,
             "iterations": {} if estimates is None else _by_batch(estimates, estimates.iterations),
             "converged": estimates is None or bool(estimates.converged.all()),
-            "flags": flags,
+            "flags": [
+                *planned["flags"],
+                *self._remarks(modality, len(places), len(left_out), ~passed, estimates),
+                *(f"covariate {name}: {count} values filled in" for name, count in filled.items() if count),
+                *_entanglements(encoded if estimates is not None else {}, batch, ~passed),
+            ],
         }
 
+    def _remarks(
+        self, modality: str, features: int, left_out: int, fitted: npt.NDArray[np.bool_], estimates: Estimates | None
+    ) -> list[str]:
+        if modality in self.confounded_:
+            return ["the protected covariates cannot be told from the batches: the modality is left as it is"]
+        if estimates is None:
+            return []
+        remarks = []
+        if left_out:
+            remarks.append(f"{left_out} of {features} features do not vary in some batch and are left alone")
+        if self.empirical_bayes and estimates.usable.sum() == 1:
+            remarks.append("a single feature: nothing to borrow strength from, so no empirical Bayes")
+        if not estimates.converged.all():
+            remarks.append("the iteration stopped at its cap before it converged")
+        for name in self.smooth:
+            if self.covariates_[name]["kind"] != "smooth":
+                remarks.append(f"covariate {name}: too few different values for a curve, fitted as a straight line")
+        if self.variance and modality not in self.covariances_:
+            remarks.append(
+                f"{int(fitted.sum())} rows are too few to harmonise covariances (least_rows {self.least_rows}): "
+                "ComBat alone"
+            )
+        return remarks
+
     def _require_same_columns(self, X: pd.DataFrame) -> None:
+        require_rows(X)
         if X.columns.tolist() == self.feature_names_in_.tolist():
             return
         fitted, given = set(self.feature_names_in_), set(X.columns)
@@ -273,37 +338,19 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
 
 
-def _batch_column(modality: str) -> str:
-    return f"{CONTEXT}{BATCH}{modality}"
+def _design(encoded: dict[str, tuple[Array, npt.NDArray[np.bool_]]], rows: int) -> Array:
+    return np.hstack([np.zeros((rows, 0)), *(columns for columns, _ in encoded.values())])
 
 
-def _by_modality(X: pd.DataFrame) -> dict[str, npt.NDArray[np.int64]]:
-    """The places of the feature columns of each modality that has a batch column."""
-    names = X.columns.tolist()
-    labelled = {name for name in names if name.startswith(f"{CONTEXT}{BATCH}")}
-    found: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        if not name.startswith(CONTEXT) and _batch_column(modality_of(name)) in labelled:
-            found.setdefault(modality_of(name), []).append(place)
-    return {modality: np.array(places, dtype=np.int64) for modality, places in found.items()}
-
-
-def _values(X: pd.DataFrame, places: npt.NDArray[np.int64], modality: str) -> Array:
-    values = X.iloc[:, places].to_numpy(dtype=np.float64)
-    _require_finite(values, X.columns[places], modality)
-    return values
-
-
-def _require_finite(values: Array, columns: pd.Index, where: str) -> None:
-    finite = np.isfinite(values)
-    if finite.all():
-        return
-    bad = [str(name) for name in columns[~np.all(finite, axis=0)]]
-    raise DataError(
-        f"{where}: {int((~finite).sum())} of {finite.size} values are missing or infinite, in {len(bad)} features "
-        f"such as {', '.join(bad[:3])}",
-        hint="Impute before harmonising; ComBat spreads one missing value over all features.",
-    )
+def _entanglements(
+    encoded: dict[str, tuple[Array, npt.NDArray[np.bool_]]], batch: npt.NDArray[Any], own: npt.NDArray[np.bool_]
+) -> list[str]:
+    shares = {name: entangled(columns[own], batch[own]) for name, (columns, _) in encoded.items()}
+    return [
+        f"covariate {name} goes together with the batches ({share:.0%} of its variance)"
+        for name, share in shares.items()
+        if share > ENTANGLED
+    ]
 
 
 def _by_batch(estimates: Estimates, numbers: npt.NDArray[Any]) -> dict[str, int]:

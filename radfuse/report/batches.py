@@ -59,7 +59,7 @@ def _shown(found: Mapping[str, Mapping[str, Any]], name: str) -> list[Words | Ta
     said = [(modality, str(each["verdict"])) for modality, each in found.items() if each.get("verdict")]
     drawn = {modality: each["pca"] for modality, each in found.items() if (each.get("pca") or {}).get("batch")}
     words: list[Words | Table | Picture] = [Table("In words", ("modality", "verdict"), said)] if said else []
-    return [*words, *([_scatter(drawn, name)] if drawn else [])]
+    return [*words, *([scatter(drawn, name)] if drawn else [])]
 
 
 def _row(modality: str, found: Mapping[str, Any]) -> tuple[str, ...]:
@@ -99,7 +99,9 @@ def _remarks(found: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     return [Fold(f"What the harmoniser remarks on {len(rows)} of {len(found)} modalities", blocks=[table])]
 
 
-def _scatter(found: Mapping[str, Mapping[str, Any]], name: str) -> Picture:
+def scatter(found: Mapping[str, Mapping[str, Any]], name: str) -> Picture:
+    """Draw the clouds of some modalities, before beside after."""
+
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(found), 3, squeeze=False, width_ratios=[1, 1, 0.9])
         for (before, after, key), (modality, pca) in zip(panels, found.items(), strict=True):

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from radfuse.component import Stage, describe
 from radfuse.config import Execution, Tracking, read_parameters, set_value
 from radfuse.data.cohort import Cohort, Columns, Problem, refuse, subject_facts
+from radfuse.data.names import modality_of
 from radfuse.data.reading.tables import read_manifest, read_table
 from radfuse.data.study import Study
 from radfuse.data.table import FeatureTable
@@ -27,9 +28,19 @@ from radfuse.report.stage import Report
 from radfuse.run import subjects
 from radfuse.run.environment import environment
 from radfuse.run.executors.local import LocalExecutor
+from radfuse.run.harmonizing import (
+    associate,
+    by_batches,
+    refuse_associated,
+    told,
+    verdicts,
+    write_associated,
+    write_diagnostics,
+)
 from radfuse.run.judging import Judged, judge
 from radfuse.run.ledger import DECIDING, scans_digest
 from radfuse.run.logs import RunLog
+from radfuse.run.models import save_model
 from radfuse.run.progress import Listener
 from radfuse.run.session import failure_table
 from radfuse.run.store import Store, digest, file_digest, libraries, write, write_bytes, write_text
@@ -98,18 +109,41 @@ def extract_table(
 
 
 def harmonize_table(
-    features: Path, facts: Path | None, batch: str | None, protect: str, overrides: Sequence[str], output: Path
+    features: Path,
+    facts: Path | None,
+    columns: Mapping[str, str | None],
+    overrides: Sequence[str],
+    output: Path,
+    *,
+    association: bool = False,
 ) -> str:
-    """Harmonise a feature table of one's own and write it; give the verdict in words."""
-    if batch is None:
+    """Harmonise a feature table of one's own and write it, and beside it what was found; give the verdict in words.
+
+    Parameters
+    ----------
+    columns : names of the columns ``outcome`` (to refuse it as a covariate, and to warn where it goes with the batch),
+        ``batch`` (several for nested ComBat) and ``protect``, as typed.
+    output : the CSV; the figures, ``<name>.effects.csv`` and the fitted harmoniser go beside it.
+    association : protect the outcome, and mark the table so that no AUC is made from it.
+    """
+    if columns["batch"] is None:
         raise ConfigError("harmonising needs --batch", hint="Name the column of --subjects with the scanner or site.")
     _require_csv(output)
-    covariates = _names(protect)
-    table = _own_table(features, facts, Columns(batches={"*": batch}, covariates=covariates))
-    stage = _harmonize(covariates, overrides)
+    covariates = _covariates(columns)
+    stage, batch = _harmonize(covariates, overrides, columns["batch"])
+    wanted = (*covariates, *getattr(stage.harmonizer, "protect", ()), *stage.harmonizer.facts)
+    roles = Columns(outcome=columns["outcome"], batches={"*": batch}, covariates=tuple(dict.fromkeys(wanted)))
+    table = _own_table(features, facts, roles)
+    if association:
+        found = associate(stage, table)
+        write_associated(output, found)
+        write_diagnostics(output.parent, f"{output.stem}.", found)
+        return told(found, output)
     found = stage(table)
     write(output, lambda path: found.table.values.to_csv(path))
-    lines = [f"{modality}: {each.get('verdict', '')}" for modality, each in found.diagnostics.items()]
+    write(output.with_suffix(".skops"), lambda path: save_model(found.transformer, path))
+    write_diagnostics(output.parent, f"{output.stem}.", found)
+    lines = [f"{modality}: {text}" for modality, text in verdicts(found.diagnostics).items()]
     return "\n".join([*lines, f"harmonised features in {output}"])
 
 
@@ -125,14 +159,12 @@ def train_table(
     """Judge a feature table of one's own: everything that a run leaves goes into the folder ``output``."""
     if columns["outcome"] is None:
         raise ConfigError("training needs --outcome", hint="Name the column of --subjects to predict.")
-    covariates = _names(columns["protect"] or "")
-    if columns["outcome"] in covariates:
-        raise ConfigError(f"--protect names {columns['outcome']!r}, which is the outcome: ComBat must never see it")
-    harmonize = _harmonize(covariates, overrides)
+    covariates = _covariates(columns)
+    harmonize, batch = _harmonize(covariates, overrides, columns["batch"])
     settings, execution = _stage_settings(overrides, "train")
     train = _validated(Train, settings)
-    batches = {"*": columns["batch"]} if columns["batch"] else {}
-    wanted = (*covariates, *train.baselines.clinical)
+    batches = {"*": batch} if batch else {}
+    wanted = (*covariates, *harmonize.harmonizer.facts, *train.baselines.clinical)
     roles = Columns(outcome=columns["outcome"], batches=batches, covariates=tuple(dict.fromkeys(wanted)))
     table = _own_table(features, facts, roles)
     store = Store(output)
@@ -191,6 +223,7 @@ def _require_csv(output: Path) -> None:
 
 def _own_table(features: Path, facts: Path | None, columns: Columns) -> FeatureTable:
     values = read_table(features)
+    refuse_associated(list(values.columns), features)
     kept = [c for c in values.columns if "." in c and not c.partition(".")[2].startswith("diagnostics_")]
     if not kept:
         raise CohortError(
@@ -201,7 +234,7 @@ def _own_table(features: Path, facts: Path | None, columns: Columns) -> FeatureT
     if text:
         raise CohortError(f"{features}: not numbers in {', '.join(text[:6])}", hint="Check for decimal commas.")
     table = read_table(facts if facts is not None else features)
-    modalities = list(dict.fromkeys(column.partition(".")[0] for column in kept))
+    modalities = list(dict.fromkeys(modality_of(column) for column in kept))
     batches = dict.fromkeys(modalities, (columns.batches or {}).get("*"))
     columns = replace(columns, batches={m: c for m, c in batches.items() if c is not None})
     subjects_table, problems = subject_facts(list(values.index), {str(facts or features): table}, columns, modalities)
@@ -209,12 +242,24 @@ def _own_table(features: Path, facts: Path | None, columns: Columns) -> FeatureT
     return FeatureTable(values[kept].astype("float64").set_axis(subjects_table.index), subjects_table)
 
 
-def _harmonize(covariates: Sequence[str], overrides: Sequence[str]) -> Harmonize:
+def _covariates(columns: Mapping[str, str | None]) -> tuple[str, ...]:
+    covariates = _names(columns["protect"] or "")
+    if columns["outcome"] in covariates:
+        raise ConfigError(
+            f"--protect names {columns['outcome']!r}, which is the outcome: ComBat must never see it",
+            hint="For a study of associations, and never for an AUC: radfuse harmonize --association.",
+        )
+    return covariates
+
+
+def _harmonize(covariates: Sequence[str], overrides: Sequence[str], batch: str | None) -> tuple[Harmonize, str]:
+    """The stage, and the first of the batch columns; further ones go to nested ComBat."""
     settings, _ = _stage_settings(overrides, "harmonize")
+    first = by_batches(batch or "", settings)
     if covariates:
         set_value(settings, ["harmonizer", "protect"], list(covariates))
         settings["harmonizer"].setdefault("method", "combat")
-    return _validated(Harmonize, settings)
+    return _validated(Harmonize, settings), first
 
 
 def _stage_settings(overrides: Sequence[str], stage: str) -> tuple[dict[str, Any], Execution]:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,13 +44,22 @@ def table() -> FeatureTable:
     return FeatureTable(pd.DataFrame(blocks, index=ids), subjects)
 
 
-@pytest.fixture(params=MEMBERS)
+SETTINGS: list[dict[str, Any]] = [
+    *({"method": name} for name in MEMBERS),
+    {"method": "combat", "reference_batch": {"CT": "a"}, "protect": ["age_years", "sex"]},
+    {"method": "combat_gam", "protect": ["age_years", "sex"]},
+    {"method": "covbat", "least_rows": 20, "protect": ["age_years"]},
+    {"method": "nested_combat", "then": {"CT": ["sex"]}, "order": "searched", "protect": ["age_years"]},
+]
+
+
+@pytest.fixture(params=SETTINGS, ids=lambda given: "-".join(map(str, given.values())))
 def harmonizer(request: pytest.FixtureRequest) -> Harmonizer:
     return Harmonizer.choose(request.param)
 
 
 def test_every_member_is_named_by_its_file() -> None:
-    assert MEMBERS == ["combat", "none"]
+    assert MEMBERS == ["combat", "combat_gam", "covbat", "nested_combat", "none", "zscore"]
 
 
 def test_columns_rows_and_context_stay(harmonizer: Harmonizer, table: FeatureTable) -> None:
@@ -104,6 +114,7 @@ def test_an_unseen_batch_is_left_as_it_is_and_flagged(harmonizer: Harmonizer, ta
     fitted = harmonizer.build().fit(rows)
     fresh = rows.iloc[:4].copy()
     fresh.loc[fresh.index[0], "@batch.CT"] = "new"
+    fresh.loc[fresh.index[0], "@sex"] = None if "sex" in harmonizer.facts else fresh["@sex"].iloc[0]
     out, flags = fitted.transform(fresh), fitted.flagged(fresh)
     ct = table.columns_of("CT")
     pd.testing.assert_frame_equal(out.iloc[[0]][ct], fresh.iloc[[0]][ct], check_exact=True)

@@ -15,6 +15,8 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.combat import ComBat
+from radfuse.harmonize.combat_gam import CombatGAM
+from radfuse.harmonize.covbat import CovBat
 
 
 def rows_of(
@@ -348,8 +350,20 @@ def test_by_default_any_batches_are_survived_and_flagged_rows_stay(
 
 
 @pytest.mark.cohort
-@pytest.mark.parametrize("config", [ComBat(), ComBat(protect=("age_years", "sex", "grade")), ComBat(single="largest")])
-def test_repeated_cross_validation_of_the_sarcoma_cohort_runs_and_counts(sts: Path, config: ComBat) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        ComBat(),
+        ComBat(protect=("age_years", "sex", "grade")),
+        ComBat(single="largest"),
+        CombatGAM(protect=("age_years", "grade")),
+        CovBat(least_rows=30),
+    ],
+    ids=lambda config: f"{config.method}-{config.single}-{len(config.protect)}",
+)
+def test_repeated_cross_validation_of_the_sarcoma_cohort_runs_and_counts(
+    sts: Path, config: ComBat | CombatGAM | CovBat
+) -> None:
     """Its MR scanners (GE 25, Philips 6, Siemens 6, unknown 2) give training batches of one row, and unseen ones."""
     clinical = pd.read_csv(sts / "clinical.csv").set_index("subject")
     scanners = pd.read_csv(sts / "scanners.csv").set_index("subject").loc[clinical.index]

@@ -4,9 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score, silhouette_score
 
+from radfuse.harmonize import Harmonizer
 from radfuse.harmonize.combat import ComBat
-from radfuse.harmonize.diagnostics import _kruskal, _levene, diagnose
+from radfuse.harmonize.diagnostics import diagnose
+from radfuse.harmonize.differences import kruskal, levene
+from radfuse.harmonize.effects import effects
+from radfuse.harmonize.nested_combat import NestedCombat
 from radfuse.harmonize.none import Untouched
 
 
@@ -20,7 +26,7 @@ def rows_with(shift: float, spread: float = 1.0, n: int = 90, seed: int = 0) -> 
     return table.assign(**{"@batch.CT": np.array(["a", "b", "c"])[own], "@age_years": age})
 
 
-def found_for(rows: pd.DataFrame, config: ComBat | Untouched, **given: object) -> dict:
+def found_for(rows: pd.DataFrame, config: Harmonizer, **given: object) -> dict:
     fitted = config.build().fit(rows)
     return diagnose(rows, fitted.transform(rows), config.build, report=fitted.report_, **given)["CT"]
 
@@ -30,8 +36,8 @@ def test_the_tests_are_scipys(rng: np.random.Generator) -> None:
     values = np.round(rng.normal(0, 1, (28, 6)) * (1 + (batch == "b"))[:, None], 1)  # rounded, so that there are ties
     for column in range(6):
         groups = [values[batch == name, column] for name in "abc"]
-        assert _kruskal(values, batch)[column] == pytest.approx(stats.kruskal(*groups).pvalue, rel=1e-10)
-        assert _levene(values, batch)[column] == pytest.approx(stats.levene(*groups, center="median").pvalue, rel=1e-10)
+        assert kruskal(values, batch)[column] == pytest.approx(stats.kruskal(*groups).pvalue, rel=1e-10)
+        assert levene(values, batch)[column] == pytest.approx(stats.levene(*groups, center="median").pvalue, rel=1e-10)
 
 
 def test_a_planted_batch_is_found_before_and_gone_after() -> None:
@@ -142,3 +148,89 @@ def test_constant_features_are_not_judged() -> None:
     assert found["features"] == 0
     assert found["variance_explained"]["batch"]["before"] is None
     assert found["pca"]["before"][0] == [0.0, 0.0]
+
+
+def test_rows_that_the_fit_has_not_seen_are_judged_too() -> None:
+    found = found_for(rows_with(2.0, spread=3.0), ComBat(protect=("age_years",)), protect=("age_years",))
+    for name in ("kruskal", "levene"):
+        assert 0 <= found[name]["held_out"] < 0.2 < found[name]["before"]
+    assert found["variance_explained"]["batch"]["held_out"] < 0.05
+    assert found["silhouette"]["before"] > 0.1
+    assert found["silhouette"]["after"] < 0.02
+    assert found["silhouette"]["held_out"] < 0.02
+    assert found["batch_auc"]["before"] > 0.9
+    assert abs(found["batch_auc"]["after"] - 0.5) < 0.2
+    assert "in rows that the fit has not seen" in found["verdict"]
+
+
+def test_the_silhouette_is_scikit_learns_and_the_explained_variance_is_r_squared() -> None:
+    rows = rows_with(1.0)
+    found = found_for(rows, Untouched())
+    values, batch = rows.iloc[:, :30].to_numpy(float), rows["@batch.CT"]
+    assert found["silhouette"]["before"] == pytest.approx(silhouette_score(values / values.std(axis=0), batch))
+    dummies = pd.get_dummies(batch).to_numpy(float)
+    fitted = LinearRegression().fit(dummies, values).predict(dummies)
+    shares = r2_score(values, fitted, multioutput="raw_values")
+    assert found["variance_explained"]["batch"]["before"] == pytest.approx(np.median(shares))
+
+
+def test_a_covariate_that_goes_with_the_batch_is_lost_unless_protected() -> None:
+    rows = rows_with(2.0)
+    older = 1.5 * (rows["@batch.CT"] == "b")
+    rows["@age_years"] += older
+    rows.iloc[:, :20] += 1.5 * older.to_numpy()[:, None]  # the effect of age on the first 20 features
+    kept = found_for(rows, ComBat(protect=("age_years",)), protect=("age_years",))["covariate_effect"]["age_years"]
+    assert kept["kept"] == pytest.approx(1.0, abs=0.15)
+    assert kept["correlation"] > 0.95
+    gone = found_for(rows, ComBat(), protect=("age_years",))
+    assert gone["covariate_effect"]["age_years"]["kept"] < 0.75
+    assert "Of the effect of age_years, 6" in gone["verdict"]
+
+
+def test_the_design_is_judged_as_numpy_does() -> None:
+    rows = rows_with(1.0)
+    found = found_for(rows, ComBat(protect=("age_years",)), protect=("age_years",))["design"]
+    assert (found["columns"], found["rank"]) == (4, 4)
+    assert found["condition"] < 3
+    same = rows.assign(**{"@age_years": (rows["@batch.CT"] == "a").astype(float)})
+    bad = found_for(same, ComBat(protect=("age_years",)), protect=("age_years",))["design"]
+    assert (bad["columns"], bad["rank"], bad["condition"]) == (4, 3, None)
+
+
+def test_batches_of_one_outcome_are_named() -> None:
+    rows = rows_with(1.0)
+    outcome = pd.Series(np.where(rows["@batch.CT"] == "a", 1, np.arange(90) // 3 % 2), index=rows.index)
+    found = found_for(rows, ComBat(), outcome=outcome)
+    assert found["one_class"] == ["a"]
+    assert "All patients of a have the same outcome" in found["verdict"]
+
+
+def test_densities_are_scipys_and_integrate_to_one() -> None:
+    rows = rows_with(3.0)
+    drawn = found_for(rows, ComBat())["densities"]
+    assert len(drawn) == 3
+    first = drawn[0]
+    own = rows.loc[rows["@batch.CT"] == "a", first["feature"]].to_numpy(float)
+    np.testing.assert_allclose(first["before"]["a"], stats.gaussian_kde(own)(first["grid"]))
+    assert set(first["after"]) == {"a", "b", "c"}
+
+
+def test_further_batch_variables_are_judged() -> None:
+    rows = rows_with(0.0).assign(**{"@kernel": np.array(["soft", "sharp"])[np.arange(90) // 3 % 2]})
+    rows.iloc[:, :30] += 3.0 * (rows[["@kernel"]] == "soft").to_numpy(float)
+    config = NestedCombat(then={"CT": ("kernel",)})
+    others = found_for(rows, config)["others"]
+    assert others["kernel"]["kruskal"] == {"before": 1.0, "after": 0.0}
+
+
+def test_the_table_of_features_says_the_same() -> None:
+    rows = rows_with(2.0).assign(**{"CT.F7": 1.0})
+    fitted = ComBat().build().fit(rows)
+    table = effects(rows, fitted.transform(rows))
+    assert table.index.tolist() == [f"CT.F{place}" for place in range(30)]
+    assert table.loc["CT.F7"].isna().all()
+    share = (table["location_q_before"].dropna() < 0.05).mean()
+    assert share == found_for(rows, ComBat())["kruskal"]["before"]
+    kept = table["variance_by_batch_before"].dropna()
+    assert kept.median() == pytest.approx(found_for(rows, ComBat())["variance_explained"]["batch"]["before"])
+    assert effects(rows.drop(columns="@batch.CT"), rows.drop(columns="@batch.CT")).empty

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.combat import ComBat
+from radfuse.harmonize.nested_combat import NestedCombat
 from radfuse.harmonize.stage import Harmonize
 
 
@@ -77,6 +78,8 @@ def test_infinite_values_are_refused(table: FeatureTable) -> None:
 def test_a_reference_for_an_unknown_modality_is_refused(table: FeatureTable) -> None:
     with pytest.raises(ConfigError, match="names PT, which the table lacks; found CT, MR"):
         Harmonize(harmonizer=ComBat(reference_batch={"PT": "a"}))(table)
+    with pytest.raises(ConfigError, match=r"harmonizer\.then names PT, which the table lacks"):
+        Harmonize(harmonizer=NestedCombat(then={"PT": ("kernel",)}))(table)
 
 
 def test_the_outcome_cannot_be_protected_under_another_name(table: FeatureTable) -> None:
@@ -88,7 +91,7 @@ def test_the_outcome_cannot_be_protected_under_another_name(table: FeatureTable)
 def test_naming_a_method_stays_light() -> None:
     code = (
         "import sys; from radfuse.harmonize.stage import Harmonize; Harmonize.model_validate({'harmonizer': 'combat'});"
-        "sys.exit(bool({'sklearn', 'scipy', 'neuroCombat', 'torch'} & set(sys.modules)))"
+        "sys.exit(bool({'sklearn', 'scipy', 'numba', 'neuroCombat', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
