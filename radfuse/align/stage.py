@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from radfuse.align.further import carry_further, spread
 from radfuse.align.grid import (
     auto_spacing_mm,
     carry,
@@ -101,9 +102,16 @@ class Align(Stage):
         fixed = subject.volumes[reference]
         found = {name: self._register(fixed, volume) for name, volume in subject.volumes.items()}
         transforms = {name: each.transform for name, each in found.items()}
-        grid, regions, changes = self._regions(fixed.geometry, masks, transforms, lead)
+        whole = self.grid_of(fixed.geometry)
+        further, absent, told = carry_further(
+            subject, reference, whole, transforms, self.mask == "own", self.min_voxels
+        )
+        warnings += told
+        beside_it = [mask for carried in further.values() for mask in carried.values()]
+        grid, regions, changes = self._regions(whole, masks, transforms, lead, beside_it)
         aligned, scales = self._volumes(subject, grid, transforms)
         placed = {name: regions.get(name, regions[lead]) for name in aligned}
+        others = spread(further, grid, aligned)
         for name, region in placed.items():
             if touches_border(region):
                 warnings.append(f"the region measured in {name} touches the border of the grid")
@@ -113,18 +121,27 @@ class Align(Stage):
         spreads = {name: _triple(value) for name, value in self.fwhm_mm.items()}
         target = None if self.target_fwhm_mm is None else _triple(self.target_fwhm_mm)
         matched, resolution = match(aligned, spreads, target)
-        return replace(subject, volumes=aligned, masks=placed, matched=matched, transforms=transforms).with_findings(
-            self.name,
-            {
-                "reference": reference,
-                "grid": {"size": list(grid.size), "spacing_mm": list(grid.spacing_mm)},
-                "registration": {name: each.findings for name, each in found.items() if name != reference},
-                "region": {"of": lead, "mask": self.mask, "change": changes},
-                "intensity": scales,
-                "resolution": resolution,
-                "warnings": list(dict.fromkeys(warnings)),
-            },
-        )
+        findings = {
+            "reference": reference,
+            "grid": {"size": list(grid.size), "spacing_mm": list(grid.spacing_mm)},
+            "registration": {name: each.findings for name, each in found.items() if name != reference},
+            "region": {"of": lead, "mask": self.mask, "change": changes},
+            "intensity": scales,
+            "resolution": resolution,
+            "warnings": list(dict.fromkeys(warnings)),
+        }
+        if others or absent:
+            voxels = {region: next(iter(own.values())).voxels for region, own in others.items()}
+            findings["further_regions"] = {"voxels": voxels, "absent": absent}
+        return replace(
+            subject,
+            volumes=aligned,
+            masks=placed,
+            matched=matched,
+            transforms=transforms,
+            regions=others,
+            absent=absent,
+        ).with_findings(self.name, findings)
 
     def _reference(self, subject: Subject) -> str:
         if not subject.volumes:
@@ -150,20 +167,25 @@ class Align(Stage):
             )
         return self.registration.build()(fixed, moving)
 
-    def _grid(self, fixed: Geometry) -> Geometry:
+    def grid_of(self, fixed: Geometry) -> Geometry:
+        """Give the common grid over the whole field of the reference's grid."""
         spacing = auto_spacing_mm([fixed]) if self.spacing_mm == "auto" else self.spacing_mm
         return fixed.with_spacing_mm(*_triple(spacing))
 
     def _regions(
-        self, fixed: Geometry, masks: Mapping[str, Mask], transforms: Mapping[str, Transform], lead: str
+        self,
+        grid: Geometry,
+        masks: Mapping[str, Mask],
+        transforms: Mapping[str, Transform],
+        lead: str,
+        further: Sequence[Mask],
     ) -> tuple[Geometry, dict[str, Mask], dict[str, Any]]:
-        grid = self._grid(fixed)
         wanted = [lead] if self.mask == "reference" else list(masks)
         regions = {name: carry(masks[name], grid, transforms[name]) for name in wanted}
         for name, region in regions.items():
             self._check_size(name, masks[name], region)
         if self.margin_mm is not None:
-            grid = crop_to(regions.values(), self.margin_mm)
+            grid = crop_to([*regions.values(), *further], self.margin_mm)
             regions = {name: crop(region, grid) for name, region in regions.items()}
         changes = {name: _change(masks[name], region) for name, region in regions.items()}
         return grid, regions, changes

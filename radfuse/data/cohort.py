@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from radfuse.data.names import FUSED
+from radfuse.data.outlines import outlines_of
+from radfuse.data.region import MAIN, Labels, Outline
 from radfuse.data.table import BATCH, GROUP, OUTCOME
 from radfuse.errors import CohortError, ConfigError
 
@@ -41,13 +43,28 @@ class Problem:
 
 @dataclass(frozen=True)
 class Scan:
-    """One row of the manifest: an image of a subject, and its region."""
+    """An image of a subject and the regions drawn on it.
+
+    Parameters
+    ----------
+    subject, modality, image : what the manifest says.
+    mask : where the main region is drawn; None where it is not drawn on this image.
+    labels : the labels of that mask that make the main region.
+    further : every further region of the study, drawn on this image or not.
+    """
 
     subject: str
     modality: str
     image: Path
     mask: Path | None
-    label: int
+    labels: Labels = (1,)
+    further: tuple[Outline, ...] = ()
+
+    @property
+    def drawn(self) -> list[tuple[Path, Labels]]:
+        """Every mask of this image and the labels measured in it, the main region first."""
+        main = [] if self.mask is None else [(self.mask, self.labels)]
+        return [*main, *((each.mask, each.labels) for each in self.further if each.mask is not None)]
 
 
 @dataclass(frozen=True)
@@ -85,16 +102,18 @@ class Cohort:
 
     Parameters
     ----------
-    scans : every row of the manifest, in its order.
+    scans : every image of the manifest, in its order.
     modalities : the modalities of the study, in the order of the manifest or of the config.
     subjects : the facts, as `FeatureTable.subjects` wants them, one row per subject in the manifest's order.
     problems : all that was found wrong, without opening an image.
+    regions : the regions of the study, the main one first.
     """
 
     scans: tuple[Scan, ...]
     modalities: tuple[str, ...]
     subjects: pd.DataFrame
     problems: tuple[Problem, ...]
+    regions: tuple[str, ...] = (MAIN,)
 
     @classmethod
     def assemble(
@@ -104,26 +123,35 @@ class Cohort:
         columns: Columns,
         root: Path,
         modalities: Sequence[str] = (),
+        regions: Mapping[str, Labels] | None = None,
+        region: str | None = None,
     ) -> Cohort:
-        """Join a manifest (see `read_manifest`) with clinical tables (indexed by subject), noting every fault."""
+        """Join a manifest (see `read_manifest`) with clinical tables (indexed by subject), noting every fault.
+
+        Parameters
+        ----------
+        regions : the labels of each region, where every mask holds all of them; none given: the manifest's columns
+            ``region`` and ``label`` say it.
+        region : the main region; by default the first.
+        """
         problems: list[Problem] = []
         chosen = tuple(modalities) or tuple(dict.fromkeys(manifest["modality"]))
         rows = manifest[manifest["modality"].isin(chosen)]
         for absent in [m for m in chosen if m not in set(manifest["modality"])]:
             found = ", ".join(dict.fromkeys(manifest["modality"]))
             problems.append(Problem("", f"no scan of modality {absent!r} in the manifest; found {found}"))
+        named, outlines, contradictory = outlines_of(rows, regions or {}, root, region)
+        problems += [Problem(*fault) for fault in contradictory]
         scans = tuple(
-            Scan(subject, modality, _resolve(root, image), _resolve_mask(root, mask), int(label))
-            for subject, modality, image, mask, label in zip(
-                *(rows[name].tolist() for name in ("subject", "modality", "image", "mask", "label")), strict=True
-            )
+            Scan(subject, modality, image, drawn[0].mask, drawn[0].labels, tuple(drawn[1:]))
+            for subject, modality, image, drawn in outlines
         )
         problems += _manifest_problems(scans, chosen)
         ids = list(dict.fromkeys(scan.subject for scan in scans))
         subjects, faults = subject_facts(ids, tables, columns, chosen)
         problems += faults
-        problems += _scan_problems(scans, chosen)
-        return cls(scans, chosen, subjects, tuple(problems))
+        problems += _scan_problems(scans, chosen, named[0])
+        return cls(scans, chosen, subjects, tuple(problems), named)
 
     @property
     def ids(self) -> list[str]:
@@ -154,14 +182,6 @@ def refuse(problems: Sequence[Problem]) -> None:
     hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
     count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
     raise CohortError(f"the cohort cannot be used as it is, {count}:\n" + "\n".join(lines), hint=" ".join(hints))
-
-
-def _resolve(root: Path, path: str) -> Path:
-    return Path(path) if Path(path).is_absolute() else root / path
-
-
-def _resolve_mask(root: Path, path: str) -> Path | None:
-    return _resolve(root, path) if path else None
 
 
 def _manifest_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Problem]:
@@ -202,7 +222,7 @@ def _manifest_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list
     return problems
 
 
-def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Problem]:
+def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str], main: str) -> list[Problem]:
     """What leaves a subject out without stopping the others, as far as the file system tells."""
     problems = []
     masked = any(scan.mask is not None for scan in scans)
@@ -217,11 +237,16 @@ def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Pro
                 problems.append(Problem(subject, f"has no {modality} scan", hint, fatal=False, absent=True))
                 continue
             scan = own[modality]
-            for what, path in (("image", scan.image), ("mask", scan.mask)):
-                if path is not None and not path.is_file():
+            masks = dict.fromkeys(path for path, _ in scan.drawn)
+            for what, path in (("image", scan.image), *(("mask", path) for path in masks)):
+                if not path.is_file():
                     problems.append(Problem(subject, f"{modality} {what} not found: {path}", fatal=False))
         if masked and all(scan.mask is None for scan in own.values()):
-            problems.append(Problem(subject, "has no mask for any modality", fatal=False))
+            what = "has no mask for any modality" if main == MAIN else f"has no mask of the main region {main!r}"
+            hint = (
+                "" if main == MAIN else "The manifest's column `region` names what is drawn; rename it if it does not."
+            )
+            problems.append(Problem(subject, what, hint, fatal=False))
     return problems
 
 

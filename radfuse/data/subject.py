@@ -16,11 +16,13 @@ class Subject:
     ----------
     id : the manifest's subject.
     volumes : by name (the modality, or a fused name such as ``fused-dwt3d-CT_PET``).
-    masks : the region of each volume, by the same names.
+    masks : the main region of each volume, by the same names.
     matched : inputs of fusion where they differ from ``volumes``: the same grid at one common resolution.
         Single-modality features are never measured here, or a fused gain would be an artefact of blur.
     transforms : by modality, from the reference's space to that modality's.
     findings : by stage, plain JSON values worth keeping (gate decisions, volume changes, skipped work).
+    regions : further regions than that of ``masks``: by the region's name, then by the volume's.
+    absent : further regions that the study measures and this subject does not have, each with the reason.
     """
 
     id: str
@@ -29,6 +31,8 @@ class Subject:
     matched: Mapping[str, Volume] = field(default_factory=dict)
     transforms: Mapping[str, Transform] = field(default_factory=dict)
     findings: Mapping[str, Any] = field(default_factory=dict)
+    regions: Mapping[str, Mapping[str, Mask]] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     def with_findings(self, stage: str, found: Mapping[str, Any]) -> "Subject":
         """Add what a stage found."""

@@ -14,6 +14,7 @@ from radfuse.errors import DataError, GeometryError
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from radfuse.data.region import Labels
     from radfuse.data.transform import Transform
 
 
@@ -99,6 +100,13 @@ class Mask:
                 )
             array = rounded.astype(np.uint16)
         return cls(array, geometry_of(image), label)
+
+    def of(self, labels: Labels) -> Mask:
+        """Measure other labels of the same map; several together, or every one, become the one label 1."""
+        if len(labels) == 1:
+            return Mask(self.array, self.geometry, labels[0])
+        inside = np.isin(self.array, labels) if labels else self.array != 0
+        return Mask(inside.astype(np.uint8), self.geometry)
 
     def to_sitk(self) -> sitk.Image:
         """Give a fresh SimpleITK label image."""

@@ -1,21 +1,29 @@
 """Extract: one row of features per subject."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from radfuse.component import Stage
 from radfuse.data.names import column
+from radfuse.data.region import LEGAL_REGION
 from radfuse.data.row import FeatureRow
 from radfuse.data.subject import Subject
+from radfuse.data.volume import Volume
 from radfuse.errors import DataError, RadfuseError
-from radfuse.extract.extractor import Extractor, Measure
+from radfuse.extract.extractor import Extractor, Measure, Measured
 from radfuse.extract.fast import Fast
+from radfuse.extract.further import further_regions
 from radfuse.extract.parameters import BUILT_IN, faults, parameters_for
+from radfuse.extract.regions import Derived, Region
+
+REGION_NOTES = "diagnostics_radfuse_Region"
 
 
 class Extract(Stage):
-    """Measure every volume of a subject inside its mask."""
+    """Measure every volume of a subject inside its regions."""
 
     name: ClassVar[str] = "extract"
     version: ClassVar[int] = 1
@@ -26,8 +34,41 @@ class Extract(Stage):
         "volume, `MR` for MR_T1 and MR_T2, `default` for the rest.",
     )
     extractor: Extractor = Field(
-        Fast(), description="What computes the features: `fast` or `pyradiomics`; the numbers agree."
+        Fast(),
+        description="What computes the features: `fast` or `pyradiomics`, whose numbers agree, or `ibsi`; "
+        "`ibsi: true` is short for the last.",
     )
+    regions: dict[str, Region] = Field(
+        {},
+        description="Regions derived from the drawn ones, by name: `{rim: {method: ring, outer_mm: 10}}`; each is "
+        "measured in every volume.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ibsi_is_an_extractor(cls, given: Any) -> Any:
+        """Take ``ibsi: true`` as short for the extractor of that name."""
+        if not isinstance(given, Mapping) or "ibsi" not in given:
+            return given
+        rest = {name: value for name, value in given.items() if name != "ibsi"}
+        chosen = rest.get("extractor")
+        named = chosen.get("method") if isinstance(chosen, Mapping) else getattr(chosen, "method", chosen)
+        if not isinstance(given["ibsi"], bool):
+            raise ValueError(f"ibsi is true or false, found {given['ibsi']!r}; its settings belong to the extractor")
+        if given["ibsi"] and named not in (None, "ibsi"):
+            raise ValueError(f"ibsi: true and the extractor {named!r} exclude each other; leave one out")
+        return {"extractor": "ibsi", **rest} if given["ibsi"] else rest
+
+    @field_validator("regions")
+    @classmethod
+    def _names_apart(cls, regions: dict[str, Region]) -> dict[str, Region]:
+        names = [each for name, region in regions.items() for each in region.names(name)]
+        for name in names:
+            if not LEGAL_REGION.match(name):
+                raise ValueError(f"region {name!r} must be a letter, then letters, digits, _ or -, at most 32")
+            if names.count(name) > 1:
+                raise ValueError(f"two regions would be called {name!r}")
+        return regions
 
     @field_validator("parameters")
     @classmethod
@@ -43,32 +84,74 @@ class Extract(Stage):
             raise ValueError("; ".join(lines))
         return parameters
 
+    @model_validator(mode="after")
+    def _extractor_takes_the_parameters(self) -> "Extract":
+        lines = [
+            f"parameters.{modality}: {line}"
+            for modality, given in self.parameters.items()
+            for line in self.extractor.faults(given)
+        ]
+        if lines:
+            raise ValueError("; ".join(lines))
+        return self
+
     def __call__(self, subject: Subject, device: str = "cpu") -> FeatureRow:
-        """Measure a subject: measured volumes and fused ones, each in its own region.
+        """Measure a subject: measured volumes and fused ones, each in its main region and in every further one.
+
+        Without its main region a subject fails; without a further one it has no values there, and the reason why.
 
         Parameters
         ----------
-        subject : volumes with their masks.
+        subject : volumes with their masks, and the further regions that were drawn.
         device : taken for the same call as the other stages'; features are computed on the CPU.
         """
-        values: dict[str, float] = {}
-        diagnostics: dict[str, str] = {}
-        problems: dict[str, str] = {}
-        for name, volume in subject.volumes.items():
+        found: dict[tuple[str, str], Measured] = {}
+        for name in subject.volumes:
             if name not in subject.masks:
                 raise DataError(
                     f"{name} of {subject.id} has no region to measure",
                     hint="Give the manifest a mask for it, or run `radfuse align`, which carries the reference's over.",
                 )
             try:
-                found = self._measure(name)(volume, subject.masks[name])
+                found[name, ""] = self._measure(name)(subject.volumes[name], subject.masks[name])
             except RadfuseError as error:
                 error.add_note(f"while measuring {name} of {subject.id}")
                 raise
-            values |= {column(name, feature): value for feature, value in found.values.items()}
-            diagnostics |= {column(name, item): text for item, text in found.diagnostics.items()}
-            problems |= {column(name, feature): reason for feature, reason in found.problems.items()}
-        return FeatureRow(subject.id, values, diagnostics, problems)
+        # One region after the other, so that volumes which share a mask share the work on its shape.
+        for region, derived in further_regions(subject, self.regions).items():
+            for name, volume in subject.volumes.items():
+                found[name, region] = self._further(volume, name, region, derived, found[name, ""].values)
+        return _row(subject.id, found)
+
+    def _further(self, volume: Volume, name: str, region: str, derived: Derived, names: Iterable[str]) -> Measured:
+        """Measure a further region; where there is none, or it cannot be measured, every value is NaN and says why.
+
+        Parameters
+        ----------
+        names : the features of the volume's main region: they are those of every region.
+        """
+        why = derived.why or f"{region} is not drawn on {name}"
+        if name in derived.masks:
+            try:
+                measured = self._measure(name)(volume, derived.masks[name])
+                notes = {REGION_NOTES: derived.notes} if derived.notes else {}
+                return replace(measured, diagnostics={**measured.diagnostics, **notes})
+            except DataError as error:
+                why = error.message
+        reason = f"no region {region}: {why}"
+        missing = dict.fromkeys(names, float("nan"))
+        return Measured(missing, {REGION_NOTES: reason}, dict.fromkeys(missing, reason))
 
     def _measure(self, modality: str) -> Measure:
         return self.extractor.build(parameters_for(modality, self.parameters))
+
+
+def _row(subject: str, found: Mapping[tuple[str, str], Measured]) -> FeatureRow:
+    values: dict[str, float] = {}
+    diagnostics: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for (name, region), each in found.items():
+        values |= {column(name, feature, region): value for feature, value in each.values.items()}
+        diagnostics |= {column(name, item, region): text for item, text in each.diagnostics.items()}
+        problems |= {column(name, feature, region): reason for feature, reason in each.problems.items()}
+    return FeatureRow(subject, values, diagnostics, problems)

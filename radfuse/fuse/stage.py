@@ -80,6 +80,7 @@ class Fuse(Stage):
         device : ``cpu`` or ``cuda``, for the networks.
         """
         volumes, masks = dict(subject.volumes), dict(subject.masks)
+        regions = {region: dict(own) for region, own in subject.regions.items()}
         sources = {name: subject.matched.get(name, v) for name, v in subject.volumes.items() if not is_fused(name)}
         sets = self.inputs if self.inputs is not None else (tuple(sources),)
         used, skipped = _usable(sets, sources)
@@ -98,13 +99,16 @@ class Fuse(Stage):
                 part = next((part for part in group if part in masks), None)
                 if part is not None:
                     masks[name] = masks[part]
+                    for own in regions.values():
+                        if part in own:
+                            own[name] = own[part]
                 made[name] = {
                     "settings": method.model_dump(mode="json"),
                     "inputs": list(group),
                     "point_spread_matched": [part for part in group if part in subject.matched],
                 }
         findings = {"normalisation": maps, "fused": made, "skipped": skipped}
-        return replace(subject, volumes=volumes, masks=masks).with_findings(self.name, findings)
+        return replace(subject, volumes=volumes, masks=masks, regions=regions).with_findings(self.name, findings)
 
 
 def _usable(

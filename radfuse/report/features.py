@@ -70,7 +70,7 @@ def _counts(table: FeatureTable) -> Table:
 
 def _classes(table: FeatureTable) -> list[Block]:
     names = [FeatureName.parse(column) for column in table.values.columns]
-    frame = pd.DataFrame([(n.modality, n.image_type or DASH, n.feature_class or DASH) for n in names])
+    frame = pd.DataFrame([(n.place, n.image_type or DASH, n.feature_class or DASH) for n in names])
     counts = frame.groupby([0, 1, 2], sort=False).size().unstack(2, fill_value=0)
     columns = ("modality", "image type", *map(str, counts.columns))
     rows = [(*map(str, key), *map(str, row)) for key, row in zip(counts.index, counts.to_numpy(), strict=True)]

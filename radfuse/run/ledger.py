@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from radfuse.component import Stage
 from radfuse.config import Config
 from radfuse.data.cohort import Cohort, Problem
+from radfuse.data.region import label_text
 from radfuse.errors import StageError
 from radfuse.run.store import Record, Store, digest, file_digest, libraries
 
@@ -47,9 +48,7 @@ class Ledger:
     @property
     def eligible(self) -> list[str]:
         """All subjects that can take part, by the manifest alone."""
-        keep = self.config.cohort.missing == "keep"
-        out = {p.subject for p in self.cohort.problems if not p.fatal and not (keep and p.absent)}
-        return [subject for subject in self.cohort.ids if subject not in out]
+        return eligible(self.config, self.cohort)
 
     @property
     def measured(self) -> list[str]:
@@ -133,9 +132,21 @@ class Ledger:
             return ("unreadable", str(error))
 
 
-def scans_digest(cohort: Cohort, subject: str) -> list[tuple[str, int, str, str]]:
-    """What a subject's scans hold: modality, label, and SHA-256 of image and mask."""
-    return [
-        (scan.modality, scan.label, file_digest(scan.image), file_digest(scan.mask) if scan.mask else "")
-        for scan in cohort.scans_of(subject)
-    ]
+def eligible(config: Config, cohort: Cohort) -> list[str]:
+    """All subjects that can take part, by the manifest alone."""
+    keep = config.cohort.missing == "keep"
+    out = {p.subject for p in cohort.problems if not p.fatal and not (keep and p.absent)}
+    return [subject for subject in cohort.ids if subject not in out]
+
+
+def scans_digest(cohort: Cohort, subject: str) -> list[tuple[object, ...]]:
+    """What a subject's scans hold: modality, label, SHA-256 of image and mask, and the same of every further region."""
+    found: list[tuple[object, ...]] = []
+    for scan in cohort.scans_of(subject):
+        label = scan.labels[0] if len(scan.labels) == 1 else label_text(scan.labels)
+        further = [
+            (each.region, label_text(each.labels), file_digest(each.mask) if each.mask else "") for each in scan.further
+        ]
+        mask = file_digest(scan.mask) if scan.mask else ""
+        found.append((scan.modality, label, file_digest(scan.image), mask, *further))
+    return found

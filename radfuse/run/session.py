@@ -18,6 +18,7 @@ from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.reading.images import read_geometry
 from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
+from radfuse.extract.dictionary import data_dictionary
 from radfuse.run import subjects
 from radfuse.run.device import choose_device
 from radfuse.run.environment import describe_environment
@@ -62,7 +63,7 @@ class Session:
         self.redo = redo
         self.cohort = config.read_cohort()
         self.cohort.require_sound()
-        self.config = _resolve(config, self.cohort)
+        self.config = settled(config, self.cohort)
         self.ledger = Ledger(self.store, self.config, self.cohort)
         self.only = _known(only, self.cohort)
         self.executor = LocalExecutor(config.execution.jobs)
@@ -126,7 +127,7 @@ class Session:
         return records
 
     def write_features(self) -> FeatureTable:
-        """Stack the rows that stand into features.csv and features.parquet, with subjects.csv beside them."""
+        """Stack the rows that stand into features.csv and .parquet, with subjects.csv and dictionary.csv beside."""
         ids = self.ledger.measured
         if not ids:
             raise DataError(
@@ -138,6 +139,8 @@ class Session:
         (root / SOURCE).unlink(missing_ok=True)
         values = subjects.write_rows(root / "features.csv", root / "diagnostics.csv", rows, facts.index)
         write(root / "subjects.csv", lambda path: facts.to_csv(path))
+        meaning = data_dictionary(values.columns, self.config.extract.extractor.method)
+        write(root / "dictionary.csv", lambda path: meaning.to_csv(path, index=False))
         write_text(root / SOURCE, json.dumps({"made_from": self.ledger.made_from(ids)}) + "\n")
         return FeatureTable(values, facts)
 
@@ -230,7 +233,7 @@ def _known(only: Sequence[str], cohort: Cohort) -> list[str]:
     return list(only) or cohort.ids
 
 
-def _resolve(config: Config, cohort: Cohort) -> Config:
+def settled(config: Config, cohort: Cohort) -> Config:
     """Settle what depends on the cohort: the reference modality and the grid's spacing."""
     reference = config.cohort.reference or config.align.reference or cohort.modalities[0]
     if reference not in cohort.modalities:

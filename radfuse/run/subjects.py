@@ -10,11 +10,19 @@ import pandas as pd
 
 from radfuse.data.cohort import Scan
 from radfuse.data.modality import unit_of
-from radfuse.data.reading.images import read_mask, read_volume, write_mask, write_volume
+from radfuse.data.reading.images import (
+    label_missing,
+    read_label_map,
+    read_mask,
+    read_volume,
+    write_mask,
+    write_volume,
+)
+from radfuse.data.region import label_text
 from radfuse.data.row import FeatureRow
 from radfuse.data.subject import Subject
 from radfuse.data.transform import Transform
-from radfuse.data.volume import transform_to_sitk
+from radfuse.data.volume import Mask, transform_to_sitk
 from radfuse.run.store import Store, write, write_text
 
 IMAGE, MASK, MATCHED, TRANSFORM = ".nii.gz", ".mask.nii.gz", ".matched.nii.gz", ".tfm"
@@ -25,15 +33,47 @@ ROW = "row.parquet"
 def from_files(subject: str, scans: Iterable[Scan]) -> Subject:
     """Read a subject's scans as the manifest names them."""
     volumes, masks = {}, {}
+    regions: dict[str, dict[str, Mask]] = {}
+    why: dict[str, list[str]] = {}
     for scan in scans:
         try:
             volumes[scan.modality] = read_volume(scan.image, scan.modality, unit_of(scan.modality))
-            if scan.mask is not None:
-                masks[scan.modality] = read_mask(scan.mask, scan.label)
+            main, further = read_outlines(scan)
         except Exception as error:
             error.add_note(f"while reading the {scan.modality} scan of {subject}")
             raise
-    return Subject(subject, volumes, masks)
+        if main is not None:
+            masks[scan.modality] = main
+        for region, found in further.items():
+            own = regions.setdefault(region, {})
+            if isinstance(found, Mask):
+                own[scan.modality] = found
+            else:
+                why.setdefault(region, []).append(found)
+    absent = {region: "; ".join(dict.fromkeys(why[region])) for region, own in regions.items() if not own}
+    return Subject(subject, volumes, masks, regions={r: own for r, own in regions.items() if own}, absent=absent)
+
+
+def read_outlines(scan: Scan) -> tuple[Mask | None, dict[str, Mask | str]]:
+    """Read what is drawn on an image: the main region, and each further one or why it is not there.
+
+    Each file is read once. The main region has to be in its mask; a patient may well lack a further one.
+    """
+    maps = {path: read_label_map(path) for path in dict.fromkeys(path for path, _ in scan.drawn)}
+    main = None
+    if scan.mask is not None:
+        main = maps[scan.mask].of(scan.labels)
+        if not main.voxels:
+            raise label_missing(scan.mask, maps[scan.mask], scan.labels)
+    further: dict[str, Mask | str] = {}
+    for each in scan.further:
+        if each.mask is None:
+            further[each.region] = f"{each.region} is not drawn"
+            continue
+        mask = maps[each.mask].of(each.labels)
+        missing = f"{each.region}: no voxel of label {label_text(each.labels)} in {each.mask.name}"
+        further[each.region] = mask if mask.voxels else missing
+    return main, further
 
 
 def save_aligned(folder: Path, subject: Subject) -> list[str]:
@@ -49,6 +89,10 @@ def save_aligned(folder: Path, subject: Subject) -> list[str]:
         "matched": sorted(subject.matched),
         "transforms": {name: transform.matrix for name, transform in subject.transforms.items()},
     }
+    if subject.regions or subject.absent:
+        files += _save_regions(folder, subject)
+        contents["further"] = {region: list(own) for region, own in subject.regions.items()}
+        contents["absent"] = dict(subject.absent)
     write_text(folder / CONTENTS, json.dumps(contents, indent=1, sort_keys=True) + "\n")
     return [*files, CONTENTS]
 
@@ -76,7 +120,12 @@ def load_aligned(store: Store, subject: str) -> Subject:
         name: read_volume(folder / f"{name}{MATCHED}", name, contents["units"][name]) for name in contents["matched"]
     }
     transforms = {name: Transform.from_array(matrix) for name, matrix in contents["transforms"].items()}
-    return Subject(subject, volumes, masks, matched, transforms)
+    further = {
+        region: {name: read_mask(folder / f"{name}.{region}{MASK}") for name in names}
+        for region, names in contents.get("further", {}).items()
+    }
+    absent = contents.get("absent", {})
+    return Subject(subject, volumes, masks, matched, transforms, regions=further, absent=absent)
 
 
 def load_fused(store: Store, aligned: Subject) -> Subject:
@@ -84,8 +133,13 @@ def load_fused(store: Store, aligned: Subject) -> Subject:
     folder = store.folder("fuse", aligned.id)
     contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
     volumes = {name: read_volume(folder / f"{name}{IMAGE}", name, unit) for name, unit in contents["units"].items()}
-    masks = {name: aligned.masks[region] for name, region in contents["regions"].items()}
-    return replace(aligned, volumes={**aligned.volumes, **volumes}, masks={**aligned.masks, **masks})
+    source = contents["regions"]
+    masks = {name: aligned.masks[part] for name, part in source.items()}
+    regions = {
+        region: {**own, **{name: own[part] for name, part in source.items() if part in own}}
+        for region, own in aligned.regions.items()
+    }
+    return replace(aligned, volumes={**aligned.volumes, **volumes}, masks={**aligned.masks, **masks}, regions=regions)
 
 
 def save_row(folder: Path, row: FeatureRow) -> list[str]:
@@ -148,6 +202,13 @@ def _save_volumes(folder: Path, subject: Subject, volumes: Iterable[str]) -> Ite
         if name in subject.masks:
             write_mask(folder / f"{name}{MASK}", subject.masks[name])
             yield f"{name}{MASK}"
+
+
+def _save_regions(folder: Path, subject: Subject) -> Iterable[str]:
+    for region, own in subject.regions.items():
+        for name, mask in own.items():
+            write_mask(folder / f"{name}.{region}{MASK}", mask)
+            yield f"{name}.{region}{MASK}"
 
 
 def _contents(subject: Subject, volumes: Iterable[str]) -> dict[str, Any]:

@@ -1,17 +1,28 @@
-"""Everything that can be known to be wrong without computing: config, manifest, tables, image headers."""
+"""Everything that can be known to be wrong without computing: config, manifest, tables, image headers, masks."""
 
 from radfuse.config import Config
 from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.reading.images import read_geometry
 from radfuse.data.table import GROUP, OUTCOME
 from radfuse.errors import RadfuseError
+from radfuse.run.ledger import eligible
+from radfuse.run.preflight import Foreseen, foresee_regions, region_problems
+from radfuse.run.session import settled
 
 
 def problems_of(config: Config) -> list[Problem]:
     """List every fault of a study; headers are read, voxels are not."""
     cohort = config.read_cohort()
     found = [*cohort.problems, *_header_problems(cohort), *_batch_problems(cohort), *outcome_problems(config, cohort)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *region_problems(config, cohort)]))
+
+
+def regions_of(config: Config) -> list[Foreseen]:
+    """Say what becomes of every region of a study that could start; masks are read, images are not."""
+    cohort = config.read_cohort()
+    if cohort.fatal or any(problem.fatal for problem in region_problems(config, cohort)):
+        return []
+    return foresee_regions(settled(config, cohort), cohort, eligible(config, cohort))
 
 
 def outcome_problems(config: Config, cohort: Cohort) -> list[Problem]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from radfuse.data.geometry import Geometry
 from radfuse.data.reading.nifti import check_header, check_whole, not_finite
+from radfuse.data.region import Labels, label_text
 from radfuse.data.volume import Mask, Volume, geometry_of
 from radfuse.errors import DataError, StageError
 
@@ -37,18 +38,28 @@ def read_volume(path: Path, modality: str, unit: str) -> Volume:
 
 def read_mask(path: Path, label: int = 1) -> Mask:
     """Read a label map; the label has to be in it."""
+    mask = read_label_map(path).of((label,))
+    if not mask.voxels:
+        raise label_missing(path, mask, (label,))
+    return mask
+
+
+def read_label_map(path: Path) -> Mask:
+    """Read a label map; `Mask.of` chooses what of it is measured."""
     image = _read(path)
     try:
-        mask = Mask.from_sitk(image, label)
+        return Mask.from_sitk(image)
     except DataError as error:
         raise DataError(f"{path}: {error.message}", hint=error.hint) from error
-    if not mask.voxels:
-        present = ", ".join(map(str, mask.labels)) or "none, the mask is empty"
-        raise DataError(
-            f"{path} has no voxel of label {label}; labels present: {present}",
-            hint="Name the label in the manifest's column `label`, or leave the mask out.",
-        )
-    return mask
+
+
+def label_missing(path: Path, label_map: Mask, labels: Labels) -> DataError:
+    """Say that none of some labels is in a map, and which ones are."""
+    present = ", ".join(map(str, label_map.labels)) or "none, the mask is empty"
+    return DataError(
+        f"{path} has no voxel of label {label_text(labels)}; labels present: {present}",
+        hint="Name the label in the manifest's column `label`, or leave the mask out.",
+    )
 
 
 def read_geometry(path: Path) -> Geometry:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from radfuse.errors import CohortError
+from radfuse.data.region import label_text, labels_of
+from radfuse.errors import CohortError, ConfigError
 
 # PyRadiomics' own names, and those other tools write; compared without case.
 ALIASES = {
@@ -13,6 +14,7 @@ ALIASES = {
     "image": ("image", "image_path"),
     "mask": ("mask", "mask_path", "segmentation"),
     "label": ("label",),
+    "region": ("region", "roi"),
 }
 DEFAULT_MODALITY = "image"
 
@@ -50,11 +52,12 @@ def read_manifest(path: Path) -> pd.DataFrame:
     """Read the long manifest: columns subject, modality, image, mask, label, then any further columns.
 
     PyRadiomics' ``ID, Image, Mask, Label`` are accepted. Without a modality column every image is ``image``;
-    without a label column the region is label 1; a mask that is not given is empty text.
+    without a label column the region is label 1; a mask that is not given is empty text. A label may be a union
+    (``1+2``) or ``all``. A column ``region`` (or ``roi``) names the regions, one row for each region of an image.
     """
     table = read_table(path).reset_index()
     renames = {}
-    for name in ("modality", "image", "mask", "label"):
+    for name in ("modality", "image", "mask", "label", "region"):
         found = _column(table, name)
         if found is not None:
             renames[found] = name
@@ -67,12 +70,23 @@ def read_manifest(path: Path) -> pd.DataFrame:
     table["modality"] = table["modality"].astype(str).str.strip() if "modality" in table else DEFAULT_MODALITY
     table["image"] = table["image"].fillna("").astype(str)
     table["mask"] = table["mask"].fillna("").astype(str) if "mask" in table else ""
-    labels = pd.to_numeric(table["label"], errors="coerce") if "label" in table else pd.Series(1.0, index=table.index)
-    if (labels.dropna() % 1 != 0).any():
-        raise CohortError(f"{path}: labels must be whole numbers")
-    table["label"] = labels.fillna(1).astype(int)
+    table["label"] = _labels(table["label"], path) if "label" in table else 1
     first = ["subject", "modality", "image", "mask", "label"]
+    if "region" in table:
+        table["region"] = table["region"].fillna("").astype(str).str.strip()
+        first.append("region")
     return table[first + [column for column in table.columns if column not in first]]
+
+
+def _labels(column: pd.Series, path: Path) -> pd.Series:
+    """Whole numbers where every row names one label, else text such as ``1+2``; empty is label 1."""
+    try:
+        found = [labels_of(1 if pd.isna(value) or value == "" else value) for value in column.tolist()]
+    except ConfigError as error:
+        raise CohortError(f"{path}: {error.message}") from error
+    if all(len(labels) == 1 for labels in found):
+        return pd.Series([labels[0] for labels in found], index=column.index, dtype=int)
+    return pd.Series([label_text(labels) for labels in found], index=column.index, dtype=object)
 
 
 def _header(path: Path) -> list[str]:

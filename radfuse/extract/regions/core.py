@@ -1,0 +1,38 @@
+"""The inside of the lesion, away from its surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, PositiveFloat
+
+from radfuse.data.subject import Subject
+from radfuse.data.volume import Mask
+from radfuse.extract.regions import Derive, Derived, Region
+from radfuse.extract.regions.distance import ROUNDING_MM, box_around, depth_mm
+from radfuse.extract.regions.outlines import large_enough, mask_of, per_mask
+
+
+class Core(Region):
+    """What lies deeper in the region than a distance; with the shell of the same depth it makes up the region."""
+
+    method: Literal["core"] = "core"
+    depth_mm: PositiveFloat = Field(5.0, description="Distance from the surface of the region inwards.")
+
+    def outline(self, mask: Mask) -> Mask:
+        """Give the core of a mask."""
+        cut = box_around(mask.inside, mask.geometry.spacing_mm, 0.0)
+        depth = depth_mm(mask.inside[cut], mask.geometry.spacing_mm)
+        found = np.zeros_like(mask.inside)
+        found[cut] = mask.inside[cut] & (depth > self.depth_mm + ROUNDING_MM)
+        return mask_of(found, mask)
+
+    def build(self) -> Derive:
+        """Give the function that draws it for every volume."""
+
+        def derive(subject: Subject, masks: Mapping[str, Mask]) -> tuple[Derived, ...]:
+            return (large_enough(per_mask(masks, self.outline), self.min_voxels),)
+
+        return derive
