@@ -20,13 +20,34 @@ def extract(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="What computes: `fast` or `pyradiomics`; the numbers agree.", metavar="METHOD"),
+        typer.Option(help="What computes: `fast` or `pyradiomics`, whose numbers agree, or `ibsi`.", metavar="METHOD"),
     ] = None,
+    voxelwise: Annotated[bool, typer.Option("--voxelwise", help="Write maps as NIfTI instead of the table.")] = False,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(help="With --voxelwise: a name or pattern, such as 'original_glcm_*'; may be repeated."),
+    ] = None,
+    kernel_radius: Annotated[
+        int | None, typer.Option(min=1, help="With --voxelwise: voxels on each side of the middle one; default 1.")
+    ] = None,
+    whole_kernel: Annotated[
+        bool, typer.Option("--whole-kernel", help="With --voxelwise: voxels outside of the region count too.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="With --voxelwise: threads in each process.")] = 1,
 ) -> None:
     """Measure every volume with PyRadiomics' features: one row per subject, the same columns for all.
 
     With --manifest the files are measured as they are, and the numbers equal `pyradiomics -p`; -o names the CSV.
+    With --voxelwise each chosen feature becomes a map for each volume, NaN outside of the region.
     """
+    if voxelwise or feature or kernel_radius or whole_kernel:
+        from radfuse.cli.voxelwise import make_maps
+
+        if not voxelwise or manifest is not None or method is not None:
+            raise typer.BadParameter(
+                "--feature, --kernel-radius and --whole-kernel go with --voxelwise, and --manifest and --method do not"
+            )
+        return make_maps(options, feature or [], kernel_radius, whole_kernel, threads)
     if method is not None:
         options = replace(options, set_=[*(options.set_ or []), f"extract.extractor.method={method}"])
     if manifest is not None:
