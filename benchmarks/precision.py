@@ -14,7 +14,7 @@ import typer
 
 from radfuse.config import load_yaml
 from radfuse.data.names import FeatureName
-from radfuse.extract.repeatability import icc_agreement
+from radfuse.data.repeatability import icc_agreement
 from radfuse.extract.stage import Extract
 from radfuse.fuse.mdafuse import MdAFuse
 from radfuse.fuse.stage import Fuse

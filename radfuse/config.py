@@ -1,11 +1,11 @@
 """Config: one model per stage. Reads YAML, applies overrides, refuses the unknown, lists every fault at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from radfuse.align.intensity import Intensity
 from radfuse.align.registration import Registration
@@ -13,8 +13,12 @@ from radfuse.align.stage import Align
 from radfuse.component import Component, Frozen, describe
 from radfuse.data.cohort import Cohort, Columns
 from radfuse.data.reading.tables import read_manifest, read_table
+from radfuse.data.region import EVERY, LEGAL_REGION, labels_of
 from radfuse.errors import ConfigError
 from radfuse.extract.extractor import Extractor
+from radfuse.extract.perturbations import Perturbation
+from radfuse.extract.regions import Region
+from radfuse.extract.stability import Stability
 from radfuse.extract.stage import Extract
 from radfuse.fuse import FusionMethod
 from radfuse.fuse.pictures import PictureFusion
@@ -41,6 +45,15 @@ class CohortSettings(Frozen):
     group: str | None = Field(None, description="Column whose equal values are one patient; never split apart.")
     modalities: tuple[str, ...] = Field((), description="Modalities of the study; empty: all of the manifest.")
     reference: str | None = Field(None, description="Modality whose frame and region lead; default: the first.")
+    regions: dict[str, tuple[int, ...]] = Field(
+        {},
+        description="Regions that every mask holds, by the labels of each: `{tumour: 1, node: [2, 3], both: all}`; the "
+        "first is the main one. Empty: the manifest's columns `region` and `label` say it.",
+    )
+    region: str | None = Field(None, description="The main region, whose columns carry no name; default: the first.")
+    few_voxels: PositiveInt = Field(
+        64, description="`radfuse validate` warns of regions that are measured in fewer voxels than that."
+    )
     batches: dict[str, str] = Field({}, description="By modality, the column with its scanner or site; * means all.")
     covariates: tuple[str, ...] = Field((), description="Further facts to carry into subjects.csv.")
     missing: Literal["exclude", "keep"] = Field(
@@ -48,6 +61,20 @@ class CohortSettings(Frozen):
         description="A subject without one of the modalities: leave it out, so that all arms are judged on the same "
         "patients, or keep it and let the fusion levels work with what is there.",
     )
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _named_labels(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        for name in given:
+            if not LEGAL_REGION.match(str(name)):
+                raise ValueError(f"region {name!r} must be a letter, then letters, digits, _ or -, at most 32")
+        try:
+            # An empty list is how `all` is written into run.yaml.
+            return {name: labels_of(labels) if labels not in ([], EVERY) else EVERY for name, labels in given.items()}
+        except ConfigError as error:
+            raise ValueError(error.message) from error
 
 
 class Tracking(Frozen):
@@ -72,6 +99,7 @@ class Config(Frozen):
     align: Align = Align()
     fuse: Fuse = Fuse()
     extract: Extract = Extract()
+    stability: Stability = Stability()
     harmonize: Harmonize = Harmonize()
     train: Train = Train()
     report: Report = Report()
@@ -91,6 +119,12 @@ class Config(Frozen):
             raise ValueError(f"harmonize protects {', '.join(late)}, which is known only after imaging")
         if self.cohort.outcome in self.train.baselines.clinical:
             raise ValueError(f"the clinical baseline lists {self.cohort.outcome!r}, which is the outcome")
+        derived = [each for name, region in self.extract.regions.items() for each in region.names(name)]
+        twice = sorted(set(derived) & set(self.cohort.regions))
+        if twice:
+            raise ValueError(
+                f"extract.regions would make a second region {twice[0]!r}; cohort.regions names one already"
+            )
         return self
 
     @property
@@ -101,7 +135,8 @@ class Config(Frozen):
     @property
     def columns(self) -> Columns:
         """What the clinical tables' columns mean in this study."""
-        facts = (*self.protected, *self.train.baselines.clinical, *self.cohort.covariates)
+        member = self.harmonize.harmonizer
+        facts = (*self.protected, *member.facts, *self.train.baselines.clinical, *self.cohort.covariates)
         return Columns(
             outcome=self.cohort.outcome,
             positive=self.cohort.positive,
@@ -117,7 +152,8 @@ class Config(Frozen):
         tables = {str(path): read_table(root / path) for path in self.cohort.tables}
         if not tables:
             tables = {str(self.cohort.manifest): manifest.set_index("subject").pipe(lambda t: t[~t.index.duplicated()])}
-        return Cohort.assemble(manifest, tables, self.columns, root, self.cohort.modalities)
+        cohort = self.cohort
+        return Cohort.assemble(manifest, tables, self.columns, root, cohort.modalities, cohort.regions, cohort.region)
 
     def to_yaml(self) -> str:
         """Write every setting, resolved, so that the file alone repeats the run."""
@@ -132,6 +168,8 @@ def families() -> dict[str, type[Component]]:
         "fusion": FusionMethod,
         "picture": PictureFusion,
         "extractor": Extractor,
+        "perturbation": Perturbation,
+        "region": Region,
         "harmonizer": Harmonizer,
         "selection": Selection,
         "classifier": Classifier,

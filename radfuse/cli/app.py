@@ -9,16 +9,19 @@ import typer
 
 from radfuse.cli import (
     align,
+    bins,
     demo,
     doctor,
     extract,
     fuse,
     fusion,
     harmonize,
+    ibsi,
     init,
     list_,
     report,
     run,
+    stability,
     train,
     validate,
     view,
@@ -41,6 +44,9 @@ app.command()(run.run)
 app.command()(align.align)
 app.command()(fuse.fuse)
 app.command()(extract.extract)
+app.command()(stability.stability)
+app.command()(bins.bins)
+app.command()(ibsi.ibsi)
 app.command()(harmonize.harmonize)
 app.command()(train.train)
 app.command()(report.report)

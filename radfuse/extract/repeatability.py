@@ -1,43 +1,72 @@
-"""How well a feature agrees with itself when the same subjects are measured again."""
+"""What the measurements of perturbed patients say about each feature."""
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
-Values = npt.NDArray[np.float64]
+from radfuse.data.names import FeatureName
+from radfuse.data.repeatability import Kind, agreement, stacked
+
+# Koo & Li 2016, J Chiropr Med 15:155, doi:10.1016/j.jcm.2016.02.012: judged by the interval, so by its lower end.
+VERDICTS = {"excellent": 0.9, "good": 0.75, "moderate": 0.5, "poor": -np.inf}
+UNKNOWN = "unknown"
+COLUMNS = ["feature", "subjects", "perturbations", "icc", "low", "high", "verdict"]
 
 
-def icc_agreement(values: Values) -> Values:
-    """Intraclass correlation of absolute agreement, single measurement: ICC(2,1) [Shrout & Fleiss 1979, case 2].
-
-    ``(BMS - EMS) / (BMS + (k - 1) EMS + k (JMS - EMS) / n)`` with the mean squares between subjects, between
-    measurements, and of the residual.
+def icc_table(perturbed: pd.DataFrame, kind: Kind = "2,1", confidence: float = 0.95) -> pd.DataFrame:
+    """Give each feature's intraclass correlation over the perturbed measurements, its interval, and a verdict.
 
     Parameters
     ----------
-    values : (n subjects, k measurements, features). A subject with a value that is not finite is left out of that
-        feature.
+    perturbed : features, indexed by subject and perturbation; number 0, the unperturbed measurement, is left out: it
+        alone was not interpolated anew.
+    kind, confidence : as for `radfuse.data.repeatability.agreement`.
 
     Returns
     -------
-    One coefficient per feature; 1 where all measurements agree exactly and subjects differ, NaN where fewer than two
-    subjects are left or nothing varies at all.
+    One row per feature: feature, subjects (without a gap), perturbations, icc, low, high, verdict: the word of Koo &
+    Li for the lower end of the interval; ``unknown`` where there is none.
+    """
+    columns = list(perturbed.columns)
+    values, _ = stacked(perturbed, columns)
+    found = agreement(values, kind, confidence)
+    table = pd.DataFrame(
+        {
+            "feature": columns,
+            "subjects": found.subjects,
+            "perturbations": values.shape[1],
+            "icc": found.icc,
+            "low": found.low,
+            "high": found.high,
+            "verdict": [verdict(low) for low in found.low],
+        }
+    )
+    return table[COLUMNS]
+
+
+def verdict(low: float) -> str:
+    """Give the word for the lower end of an interval.
 
     Examples
     --------
-    >>> judges = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
-    >>> round(float(icc_agreement(np.array(judges, float)[:, :, None])[0]), 2)
-    0.29
+    >>> verdict(0.8), verdict(float("nan"))
+    ('good', 'unknown')
     """
-    kept = np.isfinite(values).all(axis=1, keepdims=True)
-    n, k = kept.sum(axis=(0, 1)).astype(float), values.shape[1]
-    filled = np.where(kept, values, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centre = filled.sum(axis=(0, 1)) / (n * k)
-        filled = np.where(kept, filled - centre, 0.0)  # squares of large offsets would swallow the differences
-        subjects, measurements = filled.mean(axis=1), filled.sum(axis=0) / n
-        between = k * (subjects**2).sum(axis=0) / (n - 1)
-        judges = n * (measurements**2).sum(axis=0) / (k - 1)
-        residual = np.where(kept, filled - subjects[:, None, :] - measurements[None, :, :], 0.0)
-        error = (residual**2).sum(axis=(0, 1)) / ((n - 1) * (k - 1))
-        found = (between - error) / (between + (k - 1) * error + k * (judges - error) / n)
-    return np.where(n >= 2, found, np.nan)
+    if not np.isfinite(low):
+        return UNKNOWN
+    return next(word for word, least in VERDICTS.items() if low >= least)
+
+
+def verdict_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Count the verdicts of `icc_table` by modality and feature class, in the order of the table.
+
+    Returns
+    -------
+    Index modality and class; columns ``features`` and the verdicts.
+    """
+    names = [FeatureName.parse(feature) for feature in table["feature"]]
+    keys = pd.DataFrame({"modality": [n.modality for n in names], "class": [n.feature_class for n in names]})
+    words = [*VERDICTS, UNKNOWN]
+    marks = pd.DataFrame({word: (table["verdict"] == word).to_numpy().astype(int) for word in words})
+    counts = pd.concat([keys, marks], axis=1).groupby(["modality", "class"], sort=False).sum()
+    counts.insert(0, "features", counts.sum(axis=1))
+    return counts

@@ -14,7 +14,7 @@ from radfuse.data.table import FeatureTable
 from radfuse.errors import StageError
 from radfuse.harmonize.stage import Harmonize
 from radfuse.run.executors.local import LocalExecutor
-from radfuse.run.judging import DECIDING, arm_settings, load_table
+from radfuse.run.judging import DECIDING, arm_settings, load_table, measurements_digest, with_measurements
 from radfuse.run.progress import Listener
 from radfuse.run.store import Record, Store, digest, file_digest, libraries, write_text
 from radfuse.run.tasks import killed, recorded
@@ -75,6 +75,7 @@ def permute(
         STAGE, [arm_settings(arm) for arm in arms], splits.model_dump(mode="json"), harmonize.model_dump(mode="json"),
         harmonize.version, seed, libraries(*DECIDING),
         [file_digest(store.root / "train" / name) for name in ("table.parquet", "subjects.parquet")],
+        *[measured for arm in arms if (measured := measurements_digest(arm, store))][:1],
     )  # fmt: skip
     tasks = [
         PermutationTask(index, tuple(arms), splits, harmonize, seed, store.root, key)
@@ -101,7 +102,8 @@ def perform_permutation(task: PermutationTask) -> Record:
         table = load_table(store)
         if task.index != OBSERVED:
             table = permuted(table, task.seed, task.index)
-        found = whole_pipeline_auc(task.arms, table, task.splits, task.harmonize.harmonizer.build())
+        arms = [with_measurements(arm, store) for arm in task.arms]
+        found = whole_pipeline_auc(arms, table, task.splits, task.harmonize.harmonizer.build())
         write_text(folder / FOUND, json.dumps(found, indent=1, sort_keys=True) + "\n")
         return [FOUND], {}
 

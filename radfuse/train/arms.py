@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from radfuse.data.names import modality_of
 from radfuse.data.table import BATCH, CONTEXT, GROUP
@@ -14,6 +14,10 @@ from radfuse.train.classifiers import Classifier
 from radfuse.train.fusion import FusionStrategy
 from radfuse.train.imputation import Imputation
 from radfuse.train.selection import Selection
+from radfuse.train.stability import StabilityFilter
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Arm:
     member : the classifier; None where the strategy is its own.
     strategy : how the modalities meet; None for a baseline.
     baseline : the baseline's columns; None for a radiomics arm.
+    stability : which features are steady enough; None keeps all of them. A baseline looks at its own columns.
+    perturbed : the repeated measurements behind ``stability``, indexed by subject and perturbation.
     """
 
     name: str
@@ -41,6 +47,13 @@ class Arm:
     member: Classifier | None = None
     strategy: FusionStrategy | None = None
     baseline: Baseline | None = None
+    stability: StabilityFilter | None = None
+    perturbed: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def joins(self) -> bool:
+        """Whether it joins several modalities, so that it may have to do with fewer."""
+        return self.strategy is not None and self.strategy.joins and len(self.modalities) > 1
 
     def pipeline(self, columns: Sequence[str], harmonizer: Any) -> Any:
         """Make the unfitted scikit-learn pipeline over the columns of `FeatureTable.rows`.
@@ -72,12 +85,19 @@ class Arm:
         return Pipeline(
             [
                 ("columns", Columns(self.visible(columns), [f"{CONTEXT}{GROUP}"])),
+                *([] if self.stability is None else [("stable", self.stability.build())]),
                 ("impute", self.imputation.build()),
                 ("harmonize", clone(harmonizer)),
                 ("scale", Scaler()),
                 ("classify", strategy),
             ]
         )
+
+    def fitted(self, rows: pd.DataFrame, outcome: pd.Series, harmonizer: Any) -> Any:
+        """Make the pipeline and fit it on training rows."""
+        pipeline = self.pipeline(list(rows.columns), harmonizer)
+        told = {"stable__perturbed": self.perturbed} if "stable" in pipeline.named_steps else {}
+        return pipeline.fit(rows, outcome, **told)
 
     def visible(self, columns: Sequence[str]) -> list[str]:
         """What of some columns it may look at: its modalities' features and batches, and the covariates.

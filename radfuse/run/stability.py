@@ -1,0 +1,240 @@
+"""Measure every subject again and again, each time a little differently, and say which features stay the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from radfuse.data.cohort import Problem
+from radfuse.data.names import is_fused
+from radfuse.data.repeatability import PERTURBATION, SUBJECT, UNPERTURBED
+from radfuse.data.subject import Subject
+from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
+from radfuse.extract.parameters import parameters_for
+from radfuse.extract.repeatability import icc_table
+from radfuse.extract.stability import Stability
+from radfuse.extract.stage import Extract
+from radfuse.fuse.stage import Fuse
+from radfuse.run import subjects
+from radfuse.run.device import choose_device
+from radfuse.run.ledger import DECIDING
+from radfuse.run.session import Session
+from radfuse.run.store import Record, Store, digest, libraries, write, write_text
+from radfuse.run.tasks import killed, recorded
+
+T = TypeVar("T")
+
+STAGE = "stability"
+ROWS, FEATURES, ICC, SOURCE = "rows.parquet", "features.parquet", "icc.csv", "stability.json"
+
+
+@dataclass(frozen=True)
+class StabilityTask:
+    """One subject, measured as it is and under every perturbation.
+
+    Parameters
+    ----------
+    stability : the perturbations.
+    fuse : the stage that fuses perturbed modalities anew; None where fused volumes are perturbed as they are.
+    extract : the stage that measures.
+    fused : whether the study has fused volumes.
+    """
+
+    stability: Stability
+    fuse: Fuse | None
+    extract: Extract
+    subject: str
+    root: Path
+    key: str
+    device: str = "cpu"
+    fused: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Stable:
+    """What the command found.
+
+    Parameters
+    ----------
+    table : one row per feature, as `radfuse.extract.repeatability.icc_table` gives it.
+    folder : where it lies.
+    failed : subjects without a result, and repetitions that could not be measured.
+    """
+
+    table: pd.DataFrame
+    folder: Path
+    failed: tuple[Problem, ...] = ()
+
+
+def stability_study(session: Session) -> Stable:
+    """Perturb and measure every subject that is aligned (and fused), and write ICCs and the measurements."""
+    ledger, stage = session.ledger, session.config.stability
+    if stage.fused == "again" and ledger.fuses and session.config.align.mask == "own":
+        raise ConfigError(
+            "stability.fused: again needs one region for all modalities, and align.mask is own",
+            hint="Set stability.fused: perturbed, or align.mask: reference.",
+        )
+    before = ledger.before(session.config.extract)
+    ledger.require(session.ids, before)
+    ready = [s for s in session.ids if all(ledger.done(each, s) is not None for each in before)]
+    if len(ready) < 2:
+        raise StageError(
+            f"{len(ready)} subjects are ready to be measured again, and agreement needs two",
+            hint="Run `radfuse align` and `radfuse fuse` first, or name more subjects.",
+        )
+    began = time.perf_counter()
+    tasks = [_task(session, subject) for subject in ready]
+    standing = {task.subject: session.store.current(STAGE, task.subject, task.key) for task in tasks}
+    records = {s: record for s, record in standing.items() if record is not None and not session.redo.wants(record)}
+    due = [task for task in tasks if task.subject not in records]
+    if due:
+        session.describe()
+    session.listener.began(STAGE, len(tasks), len(records))
+    session.log.wrote("began", stage=STAGE, reused=sorted(records), redo=[task.subject for task in due])
+    for task, record in session.executor.map(perform_stability, due, _lost):
+        records[task.subject] = record
+        session.log.wrote(record.status, stage=STAGE, subject=task.subject, seconds=record.seconds, what=record.what)
+        session.listener.advanced(STAGE, record)
+    found = _write(session, {subject: records[subject] for subject in ready})
+    session.timed(STAGE, began, worked=bool(due))
+    session.write_failures(found.failed)
+    return found
+
+
+def plan_stability(session: Session) -> dict[str, dict[str, int]]:
+    """Say how many subjects' measurements would be reused and how many made."""
+    ready = [subject for subject in _ready(session) if subject in session.ids]
+    records = [session.store.current(STAGE, subject, _key(session, subject)) for subject in ready]
+    redo = sum(session.redo.wants(record) for record in records)
+    return {STAGE: {"reuse": len(records) - redo, "redo": redo}}
+
+
+def perform_stability(task: StabilityTask) -> Record:
+    """Measure one subject as it is and under every perturbation, in a worker process."""
+    store = Store(task.root)
+
+    def work(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
+        record = store.read("align", task.subject)
+        aligned = record.findings if record is not None else {}
+        subject = subjects.load_aligned(store, task.subject)
+        if task.fused:
+            subject = subjects.load_fused(store, subject)
+        rows, failed = {}, {}
+        for number in range(task.stability.repeats + 1):
+            try:
+                rows[number] = dict(task.extract(_perturbed(task, subject, number, aligned)).values)
+            except RadfuseError as error:
+                if number == UNPERTURBED:
+                    raise
+                failed[str(number)] = error.message
+        index = pd.Index(range(task.stability.repeats + 1), name=PERTURBATION)
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=list(rows[UNPERTURBED]), dtype="float64")
+        write(folder / ROWS, lambda path: table.reindex(index).to_parquet(path))
+        return [ROWS], {"failed": failed}
+
+    return recorded(store, STAGE, task.subject, task.key, work)
+
+
+def require_stability(session: Session) -> None:
+    """Refuse to drop unstable features by measurements that are missing or not of the present study."""
+    path = session.store.folder(STAGE) / SOURCE
+    try:
+        source = json.loads(path.read_text(encoding="utf-8"))["made_from"]
+    except (OSError, ValueError, KeyError):
+        source = ""
+    if source != _made_from(session, _ready(session)):
+        wrong = "was made from other scans, settings or subjects" if source else "does not exist"
+        raise StageError(
+            f"train.stability needs {path.with_name(FEATURES)}, which {wrong}",
+            hint="Run `radfuse stability`; it redoes only what changed. Or set train.stability: null.",
+        )
+
+
+def _perturbed(task: StabilityTask, subject: Subject, number: int, aligned: Mapping[str, Any]) -> Subject:
+    if number == UNPERTURBED or task.fuse is None:
+        names = list(subject.volumes)
+        return task.stability(subject, number, aligned, whole=_normalizes(task.extract, names))
+    parts = _without_fused(subject)
+    again = task.fuse(task.stability(parts, number, aligned, whole=True), task.device)
+    return replace(again, volumes={name: again.volumes[name] for name in subject.volumes})
+
+
+def _without_fused(subject: Subject) -> Subject:
+    def kept(named: Mapping[str, T]) -> dict[str, T]:
+        return {name: value for name, value in named.items() if not is_fused(name)}
+
+    regions = {region: kept(own) for region, own in subject.regions.items()}
+    return replace(subject, volumes=kept(subject.volumes), masks=kept(subject.masks), regions=regions)
+
+
+def _normalizes(extract: Extract, names: list[str]) -> bool:
+    """Whether some volume's parameters let PyRadiomics look at the whole image."""
+    settings = [parameters_for(name, extract.parameters).get("setting") or {} for name in names]
+    return any(setting.get("normalize", False) for setting in settings)
+
+
+def _task(session: Session, subject: str) -> StabilityTask:
+    stage, config = session.config.stability, session.config
+    again = stage.fused == "again" and session.ledger.fuses
+    return StabilityTask(
+        stage,
+        config.fuse if again else None,
+        config.extract,
+        subject,
+        session.store.root,
+        _key(session, subject),
+        choose_device(config.execution.device) if again else "cpu",
+        session.ledger.fuses,
+    )
+
+
+def _key(session: Session, subject: str) -> str:
+    # The key of extract follows the scans, align, fuse and the parameters: everything that is measured again.
+    stage, deciding = session.config.stability, libraries(*DECIDING["extract"], "scipy")
+    return digest(STAGE, stage.version, stage.deciding, session.ledger.key(session.config.extract, subject), deciding)
+
+
+def _ready(session: Session) -> list[str]:
+    before = session.ledger.before(session.config.extract)
+    return [s for s in session.ledger.eligible if all(session.ledger.done(each, s) is not None for each in before)]
+
+
+def _made_from(session: Session, ids: list[str]) -> str:
+    return digest(STAGE, [(subject, _key(session, subject)) for subject in ids])
+
+
+def _write(session: Session, records: Mapping[str, Record]) -> Stable:
+    """Write features.parquet and icc.csv of the subjects that could be measured."""
+    folder, store = session.store.folder(STAGE), session.store
+    done = [subject for subject, record in records.items() if record.done]
+    failed = [Problem(s, f"{STAGE}: {r.what}", r.hint, fatal=False) for s, r in records.items() if not r.done]
+    for subject in done:
+        missing = records[subject].findings.get("failed", {})
+        if missing:
+            first = next(iter(missing.values()))
+            what = f"{STAGE}: {len(missing)} repetitions could not be measured, so it is in no ICC: {first}"
+            failed.append(Problem(subject, what, "Weaken stability.chain, or leave the subject out.", fatal=False))
+    if len(done) < 2:
+        raise DataError(
+            f"{len(done)} subjects could be measured again, and agreement needs two: "
+            + "; ".join(f"{problem.subject}: {problem.what}" for problem in failed[:3]),
+            hint=failed[0].hint if failed else "",
+        )
+    (folder / SOURCE).unlink(missing_ok=True)
+    rows = [pd.read_parquet(store.folder(STAGE, subject) / ROWS) for subject in done]
+    perturbed = pd.concat(rows, keys=done, names=[SUBJECT, PERTURBATION])
+    table = icc_table(perturbed, session.config.stability.icc, session.config.stability.confidence)
+    write(folder / FEATURES, lambda path: perturbed.to_parquet(path))
+    write(folder / ICC, lambda path: table.to_csv(path, index=False))
+    write_text(folder / SOURCE, json.dumps({"made_from": _made_from(session, list(records))}) + "\n")
+    return Stable(table, folder, tuple(failed))
+
+
+def _lost(task: StabilityTask) -> Record:
+    return killed(Store(task.root), STAGE, task.subject, task.key)

@@ -1,0 +1,271 @@
+"""`radfuse stability` and `radfuse bins` on a phantom study: what they leave, what they keep, what they refuse."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import radfuse
+from typer.testing import CliRunner
+
+from radfuse.cli.app import app
+from radfuse.cli.bins import _tell as tell_bins
+from radfuse.cli.options import StudyOptions
+from radfuse.config import Config, read_config
+from radfuse.data.row import FeatureRow
+from radfuse.data.subject import Subject
+from radfuse.errors import ConfigError, DataError, StageError
+from radfuse.extract.stage import Extract
+from radfuse.run import stability
+from radfuse.run.bins import bins_study
+from radfuse.run.demo import write_demo
+from radfuse.run.session import Session
+from radfuse.run.stability import perform_stability, require_stability, stability_study
+from radfuse.run.store import Redo
+from radfuse.run.subjects import load_aligned, load_row
+
+QUICK = ["align.registration=none", "fuse.methods=[average]", "stability.repeats=2", "execution.jobs=1"]
+
+
+class InProcess:
+    """An executor without processes, which counts its tasks."""
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+
+    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
+        for task in tasks:
+            self.done.append(task)
+            yield task, work(task)
+
+    def __exit__(self, *ended: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of three phantoms, aligned, fused, measured, and measured again twice."""
+    path = tmp_path_factory.mktemp("study")
+    write_demo(path, 3, 3)
+    with opened(path) as session:
+        session.align()
+        session.fuse()
+        session.extract()
+        stability_study(session)
+    return path
+
+
+def config_of(folder: Path, *overrides: str) -> Config:
+    return read_config(folder / "radfuse.yaml", [*QUICK, *overrides])
+
+
+def opened(folder: Path, *overrides: str, **given: Any) -> Session:
+    session = Session(config_of(folder, *overrides), folder, **given)
+    session.executor = InProcess()  # type: ignore[assignment]
+    return session
+
+
+def rows_of(folder: Path, subject: str) -> pd.DataFrame:
+    return pd.read_parquet(folder / "runs/main/stability" / subject / "rows.parquet")
+
+
+def test_the_unperturbed_row_is_that_of_extract_to_the_last_bit(folder: Path) -> None:
+    for path in sorted((folder / "runs/main/extract").iterdir()):
+        row, again = load_row(path, path.name).values, rows_of(folder, path.name).loc[0]
+        assert list(row) == list(again.index)
+        assert np.array(list(row.values())).tobytes() == again.to_numpy().tobytes()
+
+
+def test_it_leaves_the_measurements_and_a_table_of_every_feature(folder: Path) -> None:
+    root = folder / "runs/main"
+    features = pd.read_parquet(root / "stability/features.parquet")
+    assert features.index.names == ["subject", "perturbation"]
+    assert list(features.columns) == list(pd.read_parquet(root / "features.parquet").columns)
+    assert features.shape[0] == 3 * 3
+    table = pd.read_csv(root / "stability/icc.csv")
+    assert list(table.columns) == ["feature", "subjects", "perturbations", "icc", "low", "high", "verdict"]
+    assert list(table["feature"]) == list(features.columns)
+    assert set(table["perturbations"]) == {2}
+    whole = table.set_index("feature")
+    assert whole.loc["CT.original_shape_MeshVolume", "icc"] > 0.5
+    varied = features.groupby(level="subject")["CT.original_firstorder_Mean"].nunique()
+    assert (varied == 3).all()
+    # One contour is measured in every modality: shape is the same in all of them, perturbed as well.
+    for other in ("PET", "fused-average-CT_PET"):
+        assert (features["CT.original_shape_MeshVolume"] == features[f"{other}.original_shape_MeshVolume"]).all()
+
+
+def test_what_stands_is_not_measured_again_and_what_changed_is(folder: Path) -> None:
+    with opened(folder) as session:
+        stability_study(session)
+        assert session.executor.done == []  # type: ignore[attr-defined]
+    with opened(folder, "stability.icc='3,1'", "stability.confidence=0.9") as session:
+        found = stability_study(session)
+        assert session.executor.done == []  # type: ignore[attr-defined]
+        assert found.table["icc"].notna().any()
+    for override in ("stability.seed=1", "extract.parameters.CT={setting: {binWidth: 9}}", "align.spacing_mm=3.0"):
+        with opened(folder, override, looking=True) as session:
+            keys = {subject: stability._key(session, subject) for subject in session.ids}
+            assert all(session.store.current("stability", s, key) is None for s, key in keys.items()), override
+    with opened(folder, redo=Redo(everything=True)) as session:
+        assert stability.plan_stability(session) == {"stability": {"reuse": 0, "redo": 3}}
+
+
+@pytest.mark.slow
+def test_a_worker_process_measures_the_same_bytes(folder: Path) -> None:
+    kept = {path: path.read_bytes() for path in (folder / "runs/main/stability").glob("*/rows.parquet")}
+    with Session(config_of(folder, "execution.jobs=2"), folder, redo=Redo(everything=True)) as session:
+        stability_study(session)
+    assert len(kept) == 3
+    for path, content in kept.items():
+        assert path.read_bytes() == content
+
+
+def test_a_part_of_the_cohort_can_be_looked_at_but_not_trained_on(folder: Path) -> None:
+    with opened(folder) as session:
+        stability_study(session)
+        require_stability(session)
+        first = session.ids[:2]
+    with opened(folder, only=first) as session:
+        found = stability_study(session)
+        assert set(found.table["subjects"]) <= {0, 1, 2}
+        with pytest.raises(StageError, match="was made from other scans, settings or subjects") as caught:
+            require_stability(session)
+        assert "radfuse stability" in caught.value.hint
+    with opened(folder) as session:
+        stability_study(session)
+        require_stability(session)
+
+
+def test_training_refuses_measurements_of_other_settings(folder: Path, tmp_path: Path) -> None:
+    with (
+        opened(folder, "stability.seed=1") as session,
+        pytest.raises(StageError, match="was made from other scans, settings or subjects"),
+    ):
+        require_stability(session)
+    with opened(folder, run="another") as session, pytest.raises(StageError, match="which does not exist"):
+        require_stability(session)
+
+
+def test_one_subject_has_nothing_to_agree_with(folder: Path) -> None:
+    with (
+        opened(folder, only=["phantom-001"]) as session,
+        pytest.raises(StageError, match="1 subjects are ready to be measured again, and agreement needs two"),
+    ):
+        stability_study(session)
+
+
+def test_it_asks_for_align_first(folder: Path) -> None:
+    with opened(folder, run="fresh") as session, pytest.raises(StageError, match="no result of align"):
+        stability_study(session)
+
+
+def test_fused_anew_takes_the_perturbed_modalities(folder: Path) -> None:
+    """Averaging is linear: without noise and with whole grids both ways agree but for the error of alignment."""
+    chain = "stability.chain=[{method: growth}]"
+    found = {}
+    for how in ("perturbed", "again"):
+        with opened(folder, chain, f"stability.fused={how}", run="main") as session:
+            task = stability._task(session, "phantom-001")
+            assert (task.fuse is not None) == (how == "again")
+            assert perform_stability(task).done
+            found[how] = rows_of(folder, "phantom-001")
+    assert list(found["again"].columns) == list(found["perturbed"].columns)
+    assert found["again"].to_numpy() == pytest.approx(found["perturbed"].to_numpy(), rel=1e-6, nan_ok=True)
+    moved = "stability.chain=[{method: alignment, sigma_mm: {CT: 0, PET: 4}}]"
+    with opened(folder, moved, "stability.fused=again") as session:
+        assert perform_stability(stability._task(session, "phantom-001")).done
+        rows = rows_of(folder, "phantom-001")
+    assert (rows["CT.original_firstorder_Mean"].nunique(), rows["PET.original_firstorder_Mean"].nunique()) == (1, 3)
+    assert rows["fused-average-CT_PET.original_firstorder_Mean"].nunique() == 3
+    with (
+        opened(folder, "stability.fused=again", "align.mask=own") as session,
+        pytest.raises(ConfigError, match="needs one region for all modalities"),
+    ):
+        stability_study(session)
+
+
+def test_a_repetition_that_fails_is_told_and_counts_for_nothing(folder: Path, monkeypatch: Any) -> None:
+    measure = Extract.__call__
+
+    def fails_on_smaller(stage: Extract, subject: Subject, device: str = "cpu") -> FeatureRow:
+        if subject.masks["CT"].voxels < whole:
+            raise DataError("too small for words")
+        return measure(stage, subject, device)
+
+    with opened(folder, "stability.chain=[growth]", "stability.repeats=6") as session:
+        task = stability._task(session, "phantom-001")
+        whole = load_aligned(session.store, "phantom-001").masks["CT"].voxels
+        monkeypatch.setattr(Extract, "__call__", fails_on_smaller)
+        record = perform_stability(task)
+    rows = rows_of(folder, "phantom-001")
+    assert record.done
+    missing = rows.index[rows.isna().all(axis=1)]
+    assert 0 < len(missing) < 6
+    assert record.findings["failed"] == dict.fromkeys(map(str, missing), "too small for words")
+
+
+def test_normalising_parameters_see_the_whole_image(folder: Path) -> None:
+    with opened(folder, "extract.parameters.CT={setting: {normalize: true}}", looking=True) as session:
+        assert stability._normalizes(session.config.extract, ["PET", "CT"])
+        assert not stability._normalizes(session.config.extract, ["PET"])
+
+
+def test_bins_are_advised_for_every_set_of_parameters(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with opened(folder) as session:
+        found = bins_study(session)
+    assert found.subjects == ("phantom-001", "phantom-002", "phantom-003")
+    assert [(each.place, each.regions) for each in found.advice] == [("CT", 3), ("PET", 3)]  # fused ones by binCount
+    for each in found.advice:
+        assert 30 <= each.advised.median <= 130
+    tell_bins(found, True, StudyOptions(as_json=True))
+    told = json.loads(capsys.readouterr().out)
+    assert told["subjects"] == list(found.subjects)
+    assert [each["yaml"] for each in told["advice"]] == [each.yaml for each in found.advice]
+
+
+def command(*words: object) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_commands_say_it_in_words(folder: Path) -> None:
+    given = [folder / "radfuse.yaml", *(word for override in QUICK for word in ("--set", override)), "-q"]
+    said = command("stability", *given)
+    assert "of 107 features are good or excellent" in said
+    assert "  shape: " in said
+    assert "icc.csv" in said
+    assert command("stability", *given, "--dry-run").strip() == "stability: reuse 3, redo 0"
+    told = json.loads(command("stability", *given, "--json"))
+    assert sum(row["features"] for row in told["counts"]) == 3 * 107
+    said = command("bins", *given)
+    assert "looked at 3 subjects: all of the manifest" in said
+    assert "setting: {binWidth: " in said
+
+
+@pytest.mark.slow
+def test_a_whole_run_drops_what_is_unstable_in_each_fold(tmp_path: Path) -> None:
+    write_demo(tmp_path, 5, 14)
+    settings = [
+        "align.registration=none", "fuse.methods=[]", "stability.repeats=2", "train.bootstrap=50",
+        "train.splits={folds: 2, repeats: 1}", "train.fusions=[late]", "train.stability={icc: 0.5, by: estimate}",
+    ]  # fmt: skip
+    given = [tmp_path / "radfuse.yaml", *(word for setting in settings for word in ("--set", setting))]
+    done = radfuse("run", *given, "-q")
+    assert done.returncode == 0, done.stderr
+    reports = json.loads((tmp_path / "runs/main/train/late-logistic/folds.json").read_text())
+    dropped = [report["left_out_unstable"] for report in reports]
+    assert all(dropped)
+    assert dropped[0] != dropped[1]  # each fold asks its own training subjects
+    for report in reports:
+        chosen = {column for columns in report["chosen"].values() for column in columns}
+        assert chosen
+        assert not chosen & set(report["left_out_unstable"])
+    refused = radfuse("train", *given, "--set", "stability.seed=1", "-q")
+    assert refused.returncode == 2
+    assert "was made from other scans, settings or subjects" in refused.stderr
+    assert "Run `radfuse stability`" in refused.stderr
