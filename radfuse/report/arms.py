@@ -25,9 +25,28 @@ def arms(study: Study) -> Section:
     blocks: list[Block] = [
         Table("Arms by fusion level and AUC", COLUMNS, rows, COLUMNS[4:]),
         Words("The same numbers, unrounded, are in auc.csv beside this page."),
+        *_withheld(study),
         *_other_views(auc),
     ]
     return Section("arms", "All arms", blocks)
+
+
+def _withheld(study: Study) -> list[Block]:
+    """Say what each fusion arm is worth to a patient who lacks a modality."""
+    if study.withheld is None or study.auc is None:
+        return []
+    whole = study.auc.set_index("arm")["auc"]
+    columns = ("arm", "withheld", "AUC", "interval", "with all")
+    rows = [
+        (row["arm"], row["withheld"], number(row["auc"], 3), interval(row["ci_low"], row["ci_high"], 3),
+         number(whole[row["arm"]], 3))
+        for row in study.withheld.to_dict("records") if row["arm"] in whole.index
+    ]  # fmt: skip
+    words = Words(
+        "The same models, trained on all modalities, judge validation patients from whom modalities were withheld: "
+        "what a new patient who lacks them may expect."
+    )
+    return [words, Table("When a modality is missing", columns, rows, columns[2:])]
 
 
 def _row(row: dict[Any, Any]) -> tuple[str, ...]:

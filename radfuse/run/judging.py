@@ -13,7 +13,7 @@ import pandas as pd
 from radfuse.data.cohort import Problem
 from radfuse.data.predictions import Predictions
 from radfuse.data.table import FeatureTable
-from radfuse.errors import ConfigError, DataError
+from radfuse.errors import ConfigError, DataError, StageError
 from radfuse.harmonize.stage import Harmonize
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.logs import RunLog
@@ -24,7 +24,9 @@ from radfuse.run.tasks import killed, recorded
 from radfuse.train.stage import Arm, Train
 
 DECIDING = ("scikit-learn", "xgboost", "torch", "scipy", "numpy", "pandas")
+PERTURBED = Path("stability", "features.parquet")
 PREDICTIONS, FOLDS, MODEL, REPORTS = "predictions.parquet", "folds.csv", "model.skops", "folds.json"
+POORER, WITHHELD = "withheld.parquet", "withheld.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +149,10 @@ def score(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize)
     write(store.root / "report" / "predictions.parquet", lambda path: predictions.rows.to_parquet(path, index=False))
     text = json.dumps(contrast, indent=1, sort_keys=True) + "\n"
     write_text(store.root / "report" / "contrast.json", text)
+    lesser = [path for arm in predictions.arms if (path := store.folder("train", arm) / POORER).is_file()]
+    if lesser:
+        lost = train.withheld(predictions, pd.concat([pd.read_parquet(path) for path in lesser], ignore_index=True))
+        write(store.root / "report" / WITHHELD, lambda path: lost.to_csv(path, index=False))
     return Judged(auc, contrast, predictions, tuple(failed))
 
 
@@ -160,12 +166,17 @@ def perform_arm(task: ArmTask) -> Record:
         torch.set_num_threads(1)
         table = load_table(store)
         splits = pd.read_csv(store.root / "splits.csv", dtype={"subject": str})
-        result = task.train.run_arm(task.arm, table, splits, task.harmonize.harmonizer.build())
+        arm = with_measurements(task.arm, store)
+        result = task.train.run_arm(arm, table, splits, task.harmonize.harmonizer.build())
         write(folder / PREDICTIONS, lambda path: result.predictions.rows.to_parquet(path, index=False))
         write(folder / FOLDS, lambda path: result.folds.to_csv(path, index=False))
         write(folder / MODEL, lambda path: save_model(result.model, path))
         write_text(folder / REPORTS, json.dumps(result.fold_reports, indent=1, sort_keys=True) + "\n")
-        return [PREDICTIONS, FOLDS, MODEL, REPORTS], {"modalities": list(task.arm.modalities)}
+        files = [PREDICTIONS, FOLDS, MODEL, REPORTS]
+        if len(result.withheld):
+            write(folder / POORER, lambda path: result.withheld.to_parquet(path, index=False))
+            files.append(POORER)
+        return files, {"modalities": list(task.arm.modalities)}
 
     return recorded(store, "train", task.arm.name, task.key, work)
 
@@ -178,6 +189,7 @@ def load_table(store: Store) -> FeatureTable:
 
 def _key(store: Store, arm: Arm, train: Train, harmonize: Harmonize) -> str:
     files = [file_digest(store.root / name) for name in ("splits.csv", "train/table.parquet", "train/subjects.parquet")]
+    files += measurements_digest(arm, store)
     return digest("train", train.version, arm_settings(arm), harmonize.model_dump(mode="json"), harmonize.version,
                   files, libraries(*DECIDING))  # fmt: skip
 
@@ -187,7 +199,31 @@ def arm_settings(arm: Arm) -> dict[str, Any]:
     parts = (arm.imputation, arm.selection, arm.member, arm.strategy)
     described = [None if part is None else part.model_dump(mode="json") for part in parts]
     baseline = None if arm.baseline is None else asdict(arm.baseline)
-    return {"name": arm.name, "modalities": arm.modalities, "seed": arm.seed, "parts": described, "baseline": baseline}
+    stability = {} if arm.stability is None else {"stability": arm.stability.model_dump(mode="json")}
+    return {"name": arm.name, "modalities": arm.modalities, "seed": arm.seed, "parts": described, "baseline": baseline,
+            **stability}  # fmt: skip
+
+
+def with_measurements(arm: Arm, store: Store) -> Arm:
+    """Give an arm that leaves out unstable features the measurements that it judges them by."""
+    if arm.stability is None:
+        return arm
+    return replace(arm, perturbed=pd.read_parquet(_measurements(store)))
+
+
+def measurements_digest(arm: Arm, store: Store) -> list[str]:
+    """Hash the measurements that decide an arm's features; empty where none do."""
+    return [] if arm.stability is None else [file_digest(_measurements(store))]
+
+
+def _measurements(store: Store) -> Path:
+    path = store.root / PERTURBED
+    if not path.is_file():
+        raise StageError(
+            f"train.stability needs {path}, which does not exist",
+            hint="Run `radfuse stability` in a study first, or set train.stability: null.",
+        )
+    return path
 
 
 def _lost(task: ArmTask) -> Record:

@@ -17,15 +17,17 @@ from radfuse.data.subject import Subject
 from radfuse.data.table import FeatureTable
 from radfuse.run import subjects
 from radfuse.run.environment import environment
-from radfuse.run.judging import PREDICTIONS, Judged, judge, plan_arms
-from radfuse.run.models import save_model
+from radfuse.run.harmonizing import DIAGNOSTICS, verdicts, write_harmonized
+from radfuse.run.judging import PERTURBED, PREDICTIONS, WITHHELD, Judged, judge, plan_arms
+from radfuse.run.preflight import Foreseen, foresee_regions, region_problems, write_regions
 from radfuse.run.seen import refuse_seen
 from radfuse.run.session import Session, failure_table
-from radfuse.run.store import Record, digest, digests, file_digest, libraries, write, write_bytes, write_text
+from radfuse.run.stability import require_stability, stability_study
+from radfuse.run.store import Record, digest, digests, file_digest, libraries, write_bytes, write_text
 from radfuse.run.tracking import Trained, tracked
 from radfuse.run.validate import outcome_problems
 
-DIAGNOSTICS, FITTED, JUDGED = "diagnostics.json", "harmonizer.skops", "judged.json"
+JUDGED = "judged.json"
 
 
 def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str, dict[str, int]]:
@@ -46,11 +48,26 @@ def run_study(session: Session) -> Judged:
     """Run every stage in order."""
     session.everyone("run")
     refuse(outcome_problems(session.config, session.cohort))
+    refuse([problem for problem in region_problems(session.config, session.cohort) if problem.fatal])
     session.align()
     session.fuse()
     session.extract()
+    if session.config.train.stability is not None:
+        stability_study(session)
     harmonize_study(session)
     return train_study(session, "all")
+
+
+def foresee_study(session: Session) -> list[Foreseen]:
+    """Say what becomes of the regions of the subjects still to be measured, and write it into regions.csv."""
+    due = [subject for subject in session.ids if session.ledger.record(session.config.extract, subject) is None]
+    if not due or any(problem.fatal for problem in region_problems(session.config, session.cohort)):
+        return []
+    began = time.perf_counter()
+    found = foresee_regions(session.config, session.cohort, due)
+    write_regions(session.store.root / "regions.csv", found)
+    session.log.wrote("ended", stage="preflight", seconds=round(time.perf_counter() - began, 2))
+    return found
 
 
 def harmonize_study(session: Session) -> str:
@@ -71,6 +88,8 @@ def train_study(session: Session, fusion: str) -> Judged:
     """Train the arms of the fusion levels asked for, score every arm that stands, report, and track in MLflow."""
     session.everyone("train")
     refuse_seen(session)
+    if session.config.train.stability is not None:
+        require_stability(session)
     began = time.perf_counter()
     config, table = session.config, session.table()
     session.describe()
@@ -130,6 +149,7 @@ def collect(session: Session) -> Study:
         harmonization=json.loads(diagnostics.read_text(encoding="utf-8")) if harmonized else None,
         predictions=Predictions(pd.read_parquet(folder / PREDICTIONS)) if state else None,
         auc=pd.read_csv(folder / "auc.csv") if state else None,
+        withheld=pd.read_csv(folder / WITHHELD) if state and (folder / WITHHELD).is_file() else None,
         contrast=json.loads((folder / "contrast.json").read_text(encoding="utf-8")) if state else None,
         seconds=session.seconds,
         environment=environment(),
@@ -161,7 +181,9 @@ def _judged_state(session: Session) -> dict[str, Any] | None:
 def _judged_key(session: Session) -> str:
     config = session.config
     stages = [config.train.model_dump(mode="json"), config.harmonize.model_dump(mode="json")]
-    return digest(stages, file_digest(session.store.root / "features.parquet"))
+    measured = session.store.root / PERTURBED
+    steady = [file_digest(measured)] if config.train.stability is not None and measured.is_file() else []
+    return digest(stages, file_digest(session.store.root / "features.parquet"), *steady)
 
 
 def _harmonize_key(session: Session) -> str:
@@ -176,14 +198,9 @@ def _harmonize(session: Session, table: FeatureTable, key: str, began: float) ->
     store = session.store
     folder = store.open("harmonize")
     found = session.config.harmonize(table)
-    write(folder / "features.parquet", lambda path: found.table.values.to_parquet(path))
-    write(folder / "features.csv", lambda path: found.table.values.to_csv(path))
-    write_text(folder / DIAGNOSTICS, json.dumps(found.diagnostics, indent=1, sort_keys=True) + "\n")
-    write(folder / FITTED, lambda path: save_model(found.transformer, path))
-    verdicts = {modality: each.get("verdict", "") for modality, each in found.diagnostics.items()}
-    files = digests(folder, ["features.parquet", "features.csv", DIAGNOSTICS, FITTED])
+    files = digests(folder, write_harmonized(folder, found))
     seconds = round(time.perf_counter() - began, 2)
-    return store.close(Record("harmonize", "", key, "done", seconds, files, {"verdicts": verdicts}))
+    return store.close(Record("harmonize", "", key, "done", seconds, files, {"verdicts": verdicts(found.diagnostics)}))
 
 
 def _examples(session: Session, count: int) -> list[Subject]:

@@ -14,6 +14,7 @@ from radfuse.errors import DataError, RadfuseError
 from radfuse.train.arms import Arm
 from radfuse.train.splits import check_splits
 from radfuse.train.statistics import pair_auc
+from radfuse.train.withheld import withheld_sets, without
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class ArmResult:
     folds : one row per repeat and fold: repeat, fold, auc (NaN where the fold has one outcome only).
     model : the pipeline fitted on all rows, for `radfuse predict`.
     fold_reports : per fold, plain JSON values: counts, what was left out, which features were chosen.
+    withheld : out-of-fold scores of the same models with modalities taken out of the validation rows, a column
+        ``withheld`` naming them; empty for arms that join none.
     """
 
     arm: Arm
@@ -35,6 +38,7 @@ class ArmResult:
     folds: pd.DataFrame
     model: Any
     fold_reports: list[dict[str, Any]] = field(default_factory=list)
+    withheld: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @runtime_checkable
@@ -70,26 +74,32 @@ def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any
     # A study of many images has a hundred thousand columns, and every step would walk over all of them.
     rows = rows[arm.visible(list(rows.columns))]
     beside = pd.DataFrame({"group": table.group, "batch": batches}, index=rows.index)
-    parts, folds, reports = [], [], []
+    parts, folds, reports, poorer = [], [], [], []
+    sets = withheld_sets(arm.modalities) if arm.joins else []
     with threadpool_limits(1):
         for repeat, fold in sorted(set(zip(splits["repeat"], splits["fold"], strict=True))):
             training, validation = _sides(rows, splits, repeat, fold)
             try:
                 model = _fit(arm, training, outcome.loc[training.index], harmonizer)
                 score = _score(model, validation)
+                less = {"+".join(gone): _score(model, without(validation, gone)) for gone in sets}
             except RadfuseError as error:
                 error.add_note(f"while training {arm.name} for fold {fold} of repeat {repeat}")
                 raise
             truth = outcome.loc[validation.index].to_numpy()
             part = pd.DataFrame({"subject": validation.index, "repeat": repeat, "fold": fold})
-            parts.append(part.assign(outcome=truth, score=score, **beside.loc[validation.index].reset_index(drop=True)))
+            part = part.assign(outcome=truth, **beside.loc[validation.index].reset_index(drop=True))
+            parts.append(part.assign(score=score))
+            poorer += [part.assign(score=lower, withheld=gone) for gone, lower in less.items()]
             folds.append({"repeat": repeat, "fold": fold, "auc": pair_auc(truth, score)})
             reports.append(_report(model, repeat, fold, training, validation, outcome))
         final = _fit(arm, rows, outcome, harmonizer)
     scores = pd.concat(parts, ignore_index=True).assign(
         arm=arm.name, fusion=arm.fusion, modalities="+".join(arm.modalities), classifier=arm.classifier
     )
-    return ArmResult(arm, Predictions(scores[[*COLUMNS, GROUP, "batch"]]), pd.DataFrame(folds), final, reports)
+    withheld = pd.concat(poorer, ignore_index=True).assign(arm=arm.name) if poorer else pd.DataFrame()
+    found = Predictions(scores[[*COLUMNS, GROUP, "batch"]])
+    return ArmResult(arm, found, pd.DataFrame(folds), final, reports, withheld)
 
 
 def out_of_fold(
@@ -123,7 +133,7 @@ def _sides(rows: pd.DataFrame, splits: pd.DataFrame, repeat: int, fold: int) -> 
 
 
 def _fit(arm: Arm, rows: pd.DataFrame, outcome: pd.Series, harmonizer: Any) -> Any:
-    return arm.pipeline(list(rows.columns), harmonizer).fit(rows, outcome)
+    return arm.fitted(rows, outcome, harmonizer)
 
 
 def _score(model: Any, rows: pd.DataFrame) -> np.ndarray:
@@ -162,6 +172,8 @@ def _report(
         "validation": len(validation),
         "validation_events": int(outcome.loc[validation.index].sum()),
     }
+    if "stable" in model.named_steps:
+        report["left_out_unstable"] = list(model.named_steps["stable"].dropped_)
     if "impute" in model.named_steps:
         report["left_out_missing"] = list(model.named_steps["impute"].dropped_)
         report["left_out_constant"] = list(model.named_steps["scale"].dropped_)

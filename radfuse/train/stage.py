@@ -27,6 +27,8 @@ from radfuse.train.scores import Bootstrap, compare, score_table
 from radfuse.train.selection import Selection
 from radfuse.train.selection.anova import Anova
 from radfuse.train.splits import Splits
+from radfuse.train.stability import StabilityFilter
+from radfuse.train.withheld import withheld_table
 
 __all__ = ["Arm", "ArmResult", "Primary", "Train"]
 
@@ -50,7 +52,12 @@ class Train(Stage):
     fusions: tuple[FusionStrategy, ...] = Field(
         (Early(), Intermediate(), Late()), description="Fusion levels: early, intermediate, late, chosen."
     )
-    classifiers: tuple[Classifier, ...] = Field((Logistic(),), description="logistic, random_forest, xgboost.")
+    classifiers: tuple[Classifier, ...] = Field(
+        (Logistic(),), description="logistic, random_forest, xgboost, svm, lda."
+    )
+    stability: StabilityFilter | None = Field(
+        None, description="Which features are steady enough to be used, by `radfuse stability`; null: all of them."
+    )
     imputation: Imputation = Field(Imputation(), description="How missing values are filled.")
     selection: Selection = Field(Anova(), description="How features are chosen, in each fold.")
     splits: Splits = Field(Splits(), description="The folds; called with a table, draws them.")
@@ -67,14 +74,14 @@ class Train(Stage):
     def _consistent(self) -> Self:
         for what, names in (
             ("classifiers", [member.method for member in self.classifiers]),
-            ("fusions", [member.method for member in self.fusions]),
+            ("fusions", [member.title for member in self.fusions]),
         ):
             twice = [name for name, count in Counter(names).items() if count > 1]
             if twice:
                 raise ValueError(f"{what} names {', '.join(twice)} twice; two arms would share a name")
         if not self.classifiers:
-            raise ValueError("name at least one classifier: logistic, random_forest or xgboost")
-        FusionStrategy.choose(self.primary.fusion)
+            raise ValueError("name at least one classifier: logistic, random_forest, xgboost, svm or lda")
+        self._primary()
         later = [name for name in self.baselines.clinical if name in self.known_after_imaging]
         if later:
             raise ValueError(f"the clinical baseline lists {', '.join(later)}, which is known only after imaging")
@@ -125,6 +132,10 @@ class Train(Stage):
         """Give the table of AUCs; see `radfuse.train.scores.score_table`."""
         return score_table(predictions, self._resampled(predictions))
 
+    def withheld(self, predictions: Predictions, scores: pd.DataFrame) -> pd.DataFrame:
+        """Judge the fusion arms with modalities withheld; see `radfuse.train.withheld.withheld_table`."""
+        return withheld_table(scores, self._resampled(predictions))
+
     def contrast(self, predictions: Predictions) -> dict[str, Any] | None:
         """Test the comparison declared in ``primary``; None when one of its two arms was not run."""
         singles = predictions.rows[predictions.rows["fusion"] == "single"]["modalities"]
@@ -132,7 +143,7 @@ class Train(Stage):
             return None
         classifier = self.primary.classifier or self.classifiers[0].method
         against = f"single-{self.primary.against or singles.iloc[0]}-{classifier}"
-        arm = self._name(FusionStrategy.choose(self.primary.fusion), classifier)
+        arm = self._name(self._primary(), classifier)
         if not {arm, against} <= set(predictions.arms):
             return None
         return compare(predictions, arm, against, self._resampled(predictions))
@@ -145,20 +156,25 @@ class Train(Stage):
         strategy = Late(calibrate_from=None)
         return Arm(
             f"{fusion}-{modality}-{member.method}", fusion, (modality,), member.method,
-            self.imputation, self.selection, self.seed, member, strategy,
+            self.imputation, self.selection, self.seed, member, strategy, stability=self.stability,
         )  # fmt: skip
 
     def _joined(self, strategy: FusionStrategy, modalities: tuple[str, ...]) -> list[Arm]:
+        strategy.check(modalities)
         choices: tuple[Classifier | None, ...] = self.classifiers if strategy.classified else (None,)
         return [
             Arm(
                 self._name(strategy, NETWORK if member is None else member.method), strategy.method, modalities,
                 NETWORK if member is None else member.method,
-                self.imputation, self.selection, self.seed, member, strategy,
+                self.imputation, self.selection, self.seed, member, strategy, stability=self.stability,
             )
             for member in choices
         ]  # fmt: skip
 
+    def _primary(self) -> FusionStrategy:
+        named = [member for member in self.fusions if member.title == self.primary.fusion]
+        return named[0] if named else FusionStrategy.choose(self.primary.fusion)
+
     @staticmethod
     def _name(strategy: FusionStrategy, classifier: str) -> str:
-        return f"{strategy.method}-{classifier}" if strategy.classified else strategy.method
+        return f"{strategy.title}-{classifier}" if strategy.classified else strategy.title
