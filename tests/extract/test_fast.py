@@ -333,7 +333,7 @@ def test_the_command_line_chooses_the_extractor(lesion, tmp_path):
     assert "diagnostics_radfuse_HandedOver" in "".join(path.read_text() for path in tmp_path.glob("*diagnostics*"))
     refused = radfuse("extract", *given, "--method", "slow")
     assert refused.returncode == 2
-    assert "Known: fast, pyradiomics" in refused.stderr
+    assert "Known: fast, ibsi, pyradiomics" in refused.stderr
 
 
 @pytest.mark.parametrize("own", [{}, {"lbp2DRadius": 2.5, "lbp2DSamples": 9, "lbp2DMethod": "default"}])
