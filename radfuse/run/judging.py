@@ -39,6 +39,7 @@ class Judged:
     contrast : the primary comparison, or None when one of its arms was not run.
     predictions : out-of-fold scores.
     failed : the arms that could not be trained, and why.
+    withheld : what the fusion arms are worth without some modalities, see `radfuse.train.withheld`; None without any.
     trained : how many arms were trained now; the others still stood.
     places : what to open, by name.
     """
@@ -47,6 +48,7 @@ class Judged:
     contrast: Mapping[str, Any] | None
     predictions: Predictions
     failed: tuple[Problem, ...] = ()
+    withheld: pd.DataFrame | None = None
     trained: int = 0
     places: Mapping[str, str] = field(default_factory=dict)
 
@@ -112,9 +114,9 @@ def chosen_fusions(train: Train, fusion: str) -> Train:
     """Keep the fusion level asked for; ``all`` keeps the config's."""
     if fusion == "all":
         return train
-    kept = tuple(member for member in train.fusions if member.method == fusion)
+    kept = tuple(member for member in train.fusions if fusion in (member.title, member.method))
     if not kept:
-        known = ", ".join([member.method for member in train.fusions] + ["all"])
+        known = ", ".join([member.title for member in train.fusions] + ["all"])
         raise ConfigError(f"--fusion {fusion}: not among the study's fusion levels", hint=f"Known: {known}.")
     return train.model_copy(update={"fusions": kept})
 
@@ -150,10 +152,13 @@ def score(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize)
     text = json.dumps(contrast, indent=1, sort_keys=True) + "\n"
     write_text(store.root / "report" / "contrast.json", text)
     lesser = [path for arm in predictions.arms if (path := store.folder("train", arm) / POORER).is_file()]
+    withheld = None
+    (store.root / "report" / WITHHELD).unlink(missing_ok=True)
     if lesser:
-        lost = train.withheld(predictions, pd.concat([pd.read_parquet(path) for path in lesser], ignore_index=True))
-        write(store.root / "report" / WITHHELD, lambda path: lost.to_csv(path, index=False))
-    return Judged(auc, contrast, predictions, tuple(failed))
+        scores = pd.concat([pd.read_parquet(path) for path in lesser], ignore_index=True)
+        withheld = train.withheld(predictions, scores)
+        write(store.root / "report" / WITHHELD, lambda path: withheld.to_csv(path, index=False))
+    return Judged(auc, contrast, predictions, tuple(failed), withheld)
 
 
 def perform_arm(task: ArmTask) -> Record:

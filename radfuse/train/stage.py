@@ -47,7 +47,7 @@ class Train(Stage):
     """Train every arm in the same folds, and compare them."""
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     fusions: tuple[FusionStrategy, ...] = Field(
         (Early(), Intermediate(), Late()), description="Fusion levels: early, intermediate, late, chosen."
@@ -172,8 +172,15 @@ class Train(Stage):
         ]  # fmt: skip
 
     def _primary(self) -> FusionStrategy:
-        named = [member for member in self.fusions if member.title == self.primary.fusion]
-        return named[0] if named else FusionStrategy.choose(self.primary.fusion)
+        """Give the fusion level that is put to the test; it need not be trained in this study."""
+        wanted, titles = self.primary.fusion, [member.title for member in self.fusions]
+        named = [member for member in self.fusions if member.title == wanted]
+        named = named or [member for member in self.fusions if member.method == wanted]
+        if len(named) == 1:
+            return named[0]
+        if named or wanted not in FusionStrategy.members():
+            raise ValueError(f"primary.fusion names {wanted!r}; the fusion levels are {', '.join(titles) or 'none'}")
+        return FusionStrategy.choose(wanted)
 
     @staticmethod
     def _name(strategy: FusionStrategy, classifier: str) -> str:

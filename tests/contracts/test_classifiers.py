@@ -67,3 +67,22 @@ def test_elastic_net_converges_on_more_features_than_patients():
     model = Classifier.choose("logistic").build(0).fit(values, outcome)
     assert model.n_iter_[0] < 10_000
     assert 0 < (model.coef_ != 0).sum() < 500
+
+
+@pytest.mark.parametrize("events", [1, 2, 3])
+@pytest.mark.parametrize("method", MEMBERS)
+def test_a_handful_of_events_is_enough_to_answer(method, events, rng):
+    """Inner folds of late fusion leave as few; the answer may be poor but there is one."""
+    values, outcome = rng.normal(size=(30, 3)), (np.arange(30) < events).astype(int)
+    probability = Classifier.choose(method).build(0).fit(values, outcome).predict_proba(values)[:, 1]
+    assert ((probability >= 0) & (probability <= 1)).all()
+
+
+def test_the_sigmoid_of_margins_keeps_their_order_even_where_inner_folds_say_the_opposite():
+    values = np.arange(40.0)[:, None]
+    outcome = np.arange(40) % 2
+    model = Classifier.choose("svm").build(0).fit(values, outcome)
+    margins = model.classifier_.decision_function(values)
+    assert np.array_equal(
+        np.argsort(margins, kind="stable"), np.argsort(model.predict_proba(values)[:, 1], kind="stable")
+    )

@@ -127,6 +127,12 @@ def test_a_rule_holds_above_one_half_and_its_margin_is_the_nearest_comparison():
     )
 
 
+def test_fused_images_are_named_in_quotes():
+    rule = {"method": "rule", "when": "'fused-average-CT_PET' > 0.6 or CT > 0.9"}
+    fitted = combiner(rule, modalities=("CT", "fused-average-CT_PET"))
+    assert (fitted.combine(np.array([[0.5, 0.7], [0.5, 0.5]])) > 0.5).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("rule", "part"),
     [

@@ -8,11 +8,22 @@ from sklearn.preprocessing import FunctionTransformer
 
 from radfuse.errors import DataError
 from radfuse.run.models import load_model, save_model
+from radfuse.train.classifiers import Classifier
 
 
 def test_a_model_predicts_the_same_after_a_round_trip(tmp_path: Path, rng: np.random.Generator) -> None:
     rows, outcome = rng.normal(size=(40, 3)), np.tile([0, 1], 20)
     model = Pipeline([("forest", RandomForestClassifier(5, random_state=0))]).fit(rows, outcome)
+    save_model(model, tmp_path / "model.skops")
+    np.testing.assert_array_equal(load_model(tmp_path / "model.skops").predict_proba(rows), model.predict_proba(rows))
+
+
+@pytest.mark.parametrize("method", sorted(Classifier.members()))
+def test_every_classifier_is_stored_without_foreign_types(
+    method: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    rows, outcome = rng.normal(size=(40, 3)), np.tile([0, 1], 20)
+    model = Pipeline([("classify", Classifier.choose(method).build(0))]).fit(rows, outcome)
     save_model(model, tmp_path / "model.skops")
     np.testing.assert_array_equal(load_model(tmp_path / "model.skops").predict_proba(rows), model.predict_proba(rows))
 

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from radfuse.errors import ConfigError
+from radfuse.run.judging import chosen_fusions
 from radfuse.train.fusion.late import Late
 from radfuse.train.stage import Train
 
@@ -23,3 +24,21 @@ def test_each_combination_is_an_arm_of_its_own_and_may_be_the_primary(make_table
     assert names == ["late-logistic", "late_stacking-logistic", "late_product-logistic"]
     with pytest.raises(ValidationError, match="names late_stacking twice"):
         Train(fusions=[late[1], late[1]])
+
+
+def test_the_primary_level_is_one_of_those_listed():
+    stacking = {"method": "late", "combine": "stacking"}
+    assert Train(fusions=[stacking], primary={"fusion": "late"})._primary().title == "late_stacking"
+    with pytest.raises(ValidationError, match="names 'late'; the fusion levels are late_stacking, late_product"):
+        Train(fusions=[stacking, {"method": "late", "combine": "product"}], primary={"fusion": "late"})
+    with pytest.raises(ValidationError, match="names 'late_vote'; the fusion levels are late_stacking"):
+        Train(fusions=[stacking], primary={"fusion": "late_vote"})
+
+
+def test_the_command_line_names_one_of_several_late_levels():
+    several = Train(fusions=["early", "late", {"method": "late", "combine": "stacking"}])
+    assert [member.title for member in chosen_fusions(several, "late_stacking").fusions] == ["late_stacking"]
+    assert [member.title for member in chosen_fusions(several, "late").fusions] == ["late", "late_stacking"]
+    with pytest.raises(ConfigError, match="late_vote") as caught:
+        chosen_fusions(several, "late_vote")
+    assert caught.value.hint == "Known: early, late, late_stacking, all."

@@ -11,7 +11,8 @@ from radfuse.train.classifiers import Classifier
 class SupportVectorMachine(Classifier):
     """Widest margin between the outcomes [Cortes & Vapnik 1995, doi:10.1007/BF00994018], made a probability.
 
-    The margin is turned into a probability by a sigmoid fitted to inner out-of-fold margins [Platt 1999].
+    The margin is turned into a probability by a sigmoid, which keeps the order of the patients; see
+    `radfuse.train.steps.margin`.
     """
 
     method: Literal["svm"] = "svm"
@@ -20,9 +21,8 @@ class SupportVectorMachine(Classifier):
 
     def build(self, seed: int) -> Any:
         """Make the scikit-learn estimator."""
-        from sklearn.calibration import CalibratedClassifierCV
-        from sklearn.model_selection import StratifiedKFold
         from sklearn.svm import SVC
 
-        inner = StratifiedKFold(3, shuffle=True, random_state=seed)
-        return CalibratedClassifierCV(SVC(C=self.strength, kernel=self.kernel), ensemble=False, cv=inner)
+        from radfuse.train.steps.margin import Margin
+
+        return Margin(SVC(C=self.strength, kernel=self.kernel), seed)

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import logit
 
-GRAMMAR = 'Write comparisons such as "PET > 0.5", joined by and, or, not and brackets; thresholds lie between 0 and 1.'
+GRAMMAR = (
+    'Write comparisons such as "PET > 0.5", joined by and, or, not and brackets; thresholds lie between 0 and 1. '
+    "Put a name with a hyphen into quotes: 'fused-average-CT_PET' > 0.5."
+)
 COMPARED: dict[type[ast.cmpop], int] = {ast.Gt: 1, ast.GtE: 1, ast.Lt: -1, ast.LtE: -1}
 
 
@@ -28,7 +31,8 @@ def parse(rule: str) -> ast.expr:
 
 def modalities_in(rule: str) -> list[str]:
     """The modalities that a rule compares, in order."""
-    return list(dict.fromkeys(node.id for node in ast.walk(parse(rule)) if isinstance(node, ast.Name)))
+    compared = [node for node in ast.walk(parse(rule)) if isinstance(node, ast.Compare)]
+    return list(dict.fromkeys(_comparison(node)[0] for node in compared))
 
 
 def margin(tree: ast.expr, log_odds: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -64,7 +68,11 @@ def _check(tree: ast.expr, rule: str) -> None:
 
 def _comparison(tree: ast.expr) -> tuple[str, int, float]:
     match tree:
-        case ast.Compare(left=ast.Name(id=modality), ops=[how], comparators=[ast.Constant(value=float(threshold))]):
+        case ast.Compare(
+            left=ast.Name(id=modality) | ast.Constant(value=str(modality)),
+            ops=[how],
+            comparators=[ast.Constant(value=float(threshold))],
+        ):
             if type(how) in COMPARED and 0 < threshold < 1:
                 return modality, COMPARED[type(how)], threshold
     raise ValueError("not a comparison")

@@ -101,7 +101,9 @@ class Evidence(BaseEstimator):  # type: ignore[misc]
 
 
 class Majority(BaseEstimator):  # type: ignore[misc]
-    """The share of modalities that say yes; the mean probability, never worth a vote, decides between equals.
+    """The share of modalities that say yes; the mean probability decides between equals.
+
+    Among patients with the same number of modalities the mean is never worth a vote.
 
     Parameters
     ----------

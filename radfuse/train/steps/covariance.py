@@ -16,7 +16,8 @@ class Shrunk(BaseEstimator):  # type: ignore[misc]
         """Estimate ``covariance_``."""
         from sklearn.covariance import ledoit_wolf
 
-        # Of one feature there is nothing to shrink, and scikit-learn warns when it is asked to.
-        covariance = ledoit_wolf(values)[0] if values.shape[1] > 1 else np.atleast_2d(values.var())
+        # Of one feature or one patient there is nothing to shrink, and scikit-learn warns when it is asked to.
+        several = min(values.shape) > 1
+        covariance = ledoit_wolf(values)[0] if several else np.atleast_2d(np.cov(values, rowvar=False, bias=True))
         self.covariance_ = covariance + FLOOR * np.eye(values.shape[1])
         return self
