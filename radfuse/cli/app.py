@@ -19,6 +19,7 @@ from radfuse.cli import (
     ibsi,
     init,
     list_,
+    predict,
     report,
     run,
     stability,
@@ -50,6 +51,7 @@ app.command()(ibsi.ibsi)
 app.command()(harmonize.harmonize)
 app.command()(train.train)
 app.command()(report.report)
+app.command()(predict.predict)
 app.command()(view.view)
 app.add_typer(fusion.app, name="fusion", help="Train the fusion networks, and judge fused images.")
 

@@ -1,0 +1,262 @@
+"""New patients of a finished run: their scans and facts, told as the run's own were, and whether they are new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radfuse.data.cohort import Cohort, Columns, Problem, Scan, refuse, subject_facts
+from radfuse.data.names import fused_modalities, region_of
+from radfuse.data.reading.tables import read_manifest, read_table
+from radfuse.data.region import MAIN
+from radfuse.data.table import BATCH, CONTEXT, GROUP, OUTCOME, FeatureTable
+from radfuse.errors import CohortError
+from radfuse.fuse.networks.weights import images_seen
+from radfuse.run.fitted import FittedRun
+from radfuse.run.ledger import DECIDING, scans_digest
+from radfuse.run.store import Store, digest, file_digest, libraries
+from radfuse.train.stage import Arm
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True, eq=False)
+class Newcomers:
+    """Who is to be predicted.
+
+    Parameters
+    ----------
+    cohort : their scans; its modalities are the study's, and its facts are those that a model looks at.
+    refused : by subject, why nothing can be said of it.
+    outcome : 0 or 1, for those of whom the tables tell it; empty where they do not.
+    group : the patient of each row, where the study groups rows and the tables tell it.
+    seen : by subject, whose images of the run's own these are.
+    notes : sentences that the user should read.
+    """
+
+    cohort: Cohort
+    refused: Mapping[str, Problem]
+    outcome: pd.Series
+    group: pd.Series
+    seen: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def read_newcomers(run: FittedRun, manifest: Path, tables: Sequence[Path], arms: Sequence[Arm]) -> Newcomers:
+    """Read a manifest of new patients, with image paths from its folder, and what the tables tell of them.
+
+    A fault of one patient leaves that one out; one that makes the whole ambiguous raises a CohortError. Without a
+    table the manifest has to hold the facts.
+    """
+    rows = read_manifest(manifest)
+    given = {str(path): read_table(path) for path in tables}
+    given = given or {str(manifest): rows.set_index("subject").pipe(lambda table: table[~table.index.duplicated()])}
+    found = _scans(run, rows, manifest.resolve().parent)
+    facts, problems = _facts(run, found, given, arms)
+    refuse([*found.fatal, *(problem for problem in problems if not problem.subject)])
+    own = [problem for problem in (*found.problems, *problems) if problem.subject and not problem.absent]
+    refused = {problem.subject: _together([each for each in own if each.subject == problem.subject]) for problem in own}
+    outcome, group, notes = _outcome(run, found.ids, given)
+    seen = _seen(run, found)
+    cohort = replace(found, modalities=run.modalities, subjects=facts)
+    return Newcomers(cohort, refused, outcome, group, seen, notes)
+
+
+def learned_from(run: FittedRun, cohort: Cohort, store: Store) -> dict[str, str]:
+    """Find patients from whose images the weights of a fusion network of the run learned.
+
+    Parameters
+    ----------
+    store : where the patients' aligned images lie, from which a network may have learned as well.
+    """
+    methods = run.config.fuse.methods if run.fuses else ()
+    learned = frozenset[str]().union(*(images_seen(m.trained_weights) for m in methods if m.trained_weights))
+    found = {}
+    for subject in cohort.ids if learned else ():
+        images = {file_digest(scan.image) for scan in cohort.scans_of(subject) if scan.image.is_file()}
+        aligned = store.read("align", subject)
+        if learned & (images | set(aligned.files.values() if aligned is not None else ())):
+            found[subject] = "an example of a fusion network"
+    return found
+
+
+def _together(problems: Sequence[Problem]) -> Problem:
+    what, hints = ("; ".join(dict.fromkeys(texts)) for texts in zip(*((p.what, p.hint) for p in problems), strict=True))
+    return Problem(problems[0].subject, f"manifest: {what}", hints, fatal=False)
+
+
+def _scans(run: FittedRun, rows: pd.DataFrame, root: Path) -> Cohort:
+    """The patients without facts, of the modalities that are there; a main region of the study's own."""
+    settings = run.config.cohort
+    present = [modality for modality in run.modalities if (rows["modality"] == modality).any()]
+    if not present:
+        found = ", ".join(dict.fromkeys(rows["modality"]))
+        raise CohortError(f"the manifest has no {' or '.join(run.modalities)}; found {found}")
+    named = [name for name in dict.fromkeys(rows["region"]) if name] if "region" in rows else []
+    main = _main_region(run, named) if named and not settings.regions else settings.region
+    return Cohort.assemble(rows, {}, Columns(), root, present, settings.regions, main)
+
+
+def _main_region(run: FittedRun, named: Sequence[str]) -> str:
+    """The study's main region among those of a manifest, which may well list them in another order."""
+    main = run.config.cohort.region or (run.cohort.regions[0] if run.cohort is not None else MAIN)
+    further = {region_of(column) for column in run.table.values.columns}
+    # A study that names no region, or whose manifest is elsewhere: the one that has no columns of its own name.
+    likely = [main] if main in named else [name for name in named if name not in further] if main == MAIN else []
+    if len(likely) != 1:
+        raise CohortError(
+            f"the manifest draws {', '.join(named)}; which of them is the study's main region"
+            + (" cannot be told" if main == MAIN else f", {main!r}, is not said"),
+            hint="Name the main region in the column `region` as in the study's manifest, and leave others out.",
+        )
+    return likely[0]
+
+
+def _facts(run: FittedRun, cohort: Cohort, tables: Tables, arms: Sequence[Arm]) -> tuple[pd.DataFrame, list[Problem]]:
+    """Batches and covariates as `FeatureTable.subjects` has them; what no model looks at is left empty."""
+    trained, ids = run.table, cohort.ids
+    needed = [name for name in trained.covariates if _is_needed(run, name, arms)]
+    known, problems = subject_facts(ids, tables, Columns(covariates=needed), ())
+    facts = {
+        name: known[name] if name in known else pd.Series(np.nan, cohort.subjects.index) for name in trained.covariates
+    }
+    for name in needed:
+        facts[name], faults = _as_trained(facts[name], trained.subjects[name])
+        problems += faults
+    for modality in trained.single:
+        if trained.batch_of(modality) is not None:
+            owners = [s for s in ids if any(scan.modality == modality for scan in cohort.scans_of(s))]
+            facts[f"{BATCH}{modality}"], faults = _labels(run, modality, ids, owners, tables)
+            problems += faults
+    for modality in trained.fused:
+        if trained.batch_of(modality) is not None:
+            facts[f"{BATCH}{modality}"] = _joined(trained, modality, facts)
+    if GROUP in trained.subjects:
+        facts[GROUP] = pd.Series(ids, cohort.subjects.index)
+    return pd.DataFrame(facts, index=cohort.subjects.index), list(dict.fromkeys(problems))
+
+
+def _is_needed(run: FittedRun, covariate: str, arms: Sequence[Arm]) -> bool:
+    """Whether a harmoniser or a baseline makes use of a covariate; the others only pass through."""
+    harmonizer = run.config.harmonize.harmonizer
+    used = {*run.config.protected, *harmonizer.facts} if any(arm.baseline is None for arm in arms) else set()
+    used |= {c.removeprefix(CONTEXT) for arm in arms if arm.baseline is not None for c in arm.baseline.columns}
+    return covariate in used
+
+
+def _labels(
+    run: FittedRun, modality: str, ids: Sequence[str], owners: Sequence[str], tables: Tables
+) -> tuple[pd.Series, list[Problem]]:
+    """The batch of each subject; one that lacks the modality may lack the label too, and then it is empty."""
+    source = run.config.cohort.batches.get(modality, run.config.cohort.batches.get("*", ""))
+    columns, name = Columns(batches={modality: source}), f"{BATCH}{modality}"
+    strict, problems = subject_facts(owners, tables, columns, [modality]) if owners else (pd.DataFrame(), [])
+    lenient, _ = subject_facts([s for s in ids if s not in owners], tables, columns, [modality])
+    parts = [part[name] for part in (strict, lenient) if name in part]
+    found = pd.concat(parts) if parts else pd.Series(dtype=object)
+    labels = run.table.batch_of(modality)
+    known = set() if labels is None else set(labels)
+    text = ["" if pd.isna(label) or label == "nan" else str(label) for label in found.reindex(list(ids))]
+    # A column of whole numbers with one of them missing is read as 1.0, 2.0, here or in training.
+    given = [
+        next((form for form in (label, label.removesuffix(".0"), f"{label}.0") if form in known), label)
+        for label in text
+    ]
+    return pd.Series(given, pd.Index(ids, name="subject"), dtype=object), problems
+
+
+def _joined(trained: FeatureTable, fused: str, facts: Mapping[str, pd.Series]) -> pd.Series:
+    """The batch of a fused volume, as the training rows named it.
+
+    There, parts whose labels agree in every row count once. A new patient in whom they differ gets both names, and so
+    a batch that training never saw; a part without a label leaves the whole without one.
+    """
+    kept: dict[str, list[str]] = {}
+    twins: list[tuple[str, str]] = []
+    for part in fused_modalities(fused, trained.single):
+        labels = trained.batch_of(part)
+        if labels is None:
+            continue
+        twin = next((other for other, known in kept.items() if known == labels.tolist()), None)
+        if twin is None:
+            kept[part] = labels.tolist()
+        else:
+            twins.append((part, twin))
+    own = pd.DataFrame({part: facts[f"{BATCH}{part}"] for part in [*kept, *(part for part, _ in twins)]})
+    joined = []
+    for row in own.to_dict("records"):
+        parts = [row[part] for part in kept] + [row[part] for part, twin in twins if row[part] != row[twin]]
+        joined.append("+".join(parts) if all(parts) else "")
+    return pd.Series(joined, own.index, dtype=object)
+
+
+def _as_trained(new: pd.Series, trained: pd.Series) -> tuple[pd.Series, list[Problem]]:
+    """Give a covariate the type that it had in training; what cannot be a number is a fault of its subject."""
+    numeric = pd.api.types.is_numeric_dtype
+    if numeric(trained) and not pd.api.types.is_bool_dtype(trained) and not numeric(new):
+        number = pd.to_numeric(new, errors="coerce")
+        bad = new.index[number.isna() & new.notna()]
+        hint = "Write it as in the table of the study."
+        faults = [Problem(str(s), f"{new.name} is {new[s]!r}, and was a number in training", hint) for s in bad]
+        return number.astype("float64"), faults
+    if not numeric(trained) and numeric(new) and not pd.api.types.is_bool_dtype(new):
+        text = [
+            None if pd.isna(value) else str(int(value)) if float(value).is_integer() else str(value) for value in new
+        ]
+        return pd.Series(text, new.index, dtype=object), []
+    return new, []
+
+
+def _outcome(run: FittedRun, ids: Sequence[str], tables: Tables) -> tuple[pd.Series, pd.Series, tuple[str, ...]]:
+    """The outcome and the groups, where the tables tell them; predicting looks at neither."""
+    settings, nothing = run.config.cohort, pd.Series(dtype=object)
+    if not any(settings.outcome in table.columns for table in tables.values()):
+        return nothing, nothing, ()
+    facts, problems = subject_facts(ids, tables, Columns(outcome=settings.outcome, positive=settings.positive), ())
+    whole = [problem.what for problem in problems if not problem.subject]
+    if whole or OUTCOME not in facts:
+        return nothing, nothing, (f"no external AUC: {'; '.join(whole)}",)
+    unknown = {problem.subject for problem in problems}
+    group = nothing
+    if settings.group is not None and any(settings.group in table.columns for table in tables.values()):
+        found, _ = subject_facts(ids, tables, Columns(group=settings.group), ())
+        group = found.get(GROUP, nothing)
+    return facts[OUTCOME][[subject not in unknown for subject in facts.index]], group, ()
+
+
+def _seen(run: FittedRun, cohort: Cohort) -> dict[str, str]:
+    """Find patients whose images are the run's own.
+
+    A copy has the size of its original, so that few files are hashed. Where the run's images are elsewhere, a patient
+    is still known by the key of its aligned images, as long as all its scans and masks are the same.
+    """
+    own: dict[int, list[Scan]] = {}
+    trained = set(run.table.values.index)  # the study may list others, who failed
+    for scan in run.cohort.scans if run.cohort is not None else ():
+        if scan.subject in trained and scan.image.is_file():
+            own.setdefault(scan.image.stat().st_size, []).append(scan)
+    align = run.config.align
+    keys = {record.key: str(s) for s in trained if (record := run.store.read("align", str(s)))}
+    seen: dict[str, str] = {}
+    for scan in cohort.scans:
+        if not scan.image.is_file() or scan.subject in seen:
+            continue
+        alike = own.get(scan.image.stat().st_size, [])
+        content = file_digest(scan.image) if alike else ""
+        twin = next((each.subject for each in alike if file_digest(each.image) == content), None)
+        if twin is not None:
+            seen[scan.subject] = twin
+    for subject in [s for s in cohort.ids if s not in seen]:
+        try:
+            inputs = scans_digest(cohort, subject)
+        except OSError:
+            continue  # a file that is not there has its own line
+        settings, deciding = align.model_dump(mode="json"), libraries(*DECIDING["align"])
+        key = digest(align.name, align.version, settings, inputs, deciding)
+        if key in keys:
+            seen[subject] = keys[key]
+    return seen
