@@ -14,6 +14,7 @@ from radfuse.errors import CohortError, ConfigError
 OUTCOME = "outcome"
 GROUP = "group"
 BATCH = "batch."
+MISSING = "missing."  # under CONTEXT: 1 in rows whose whole modality an imputer filled in
 CONTEXT = "@"
 
 

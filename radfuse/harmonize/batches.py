@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from radfuse.errors import DataError
+from radfuse.harmonize.labels import texts
 
 LARGEST = "largest"
 PASSED = ""  # the batch name of a row that is left as it is
@@ -39,7 +40,7 @@ def plan(labels: pd.Series, policy: Policy, modality: str) -> dict[str, Any]:
     batch), ``location_only`` (batches whose scale is left alone), ``largest``, ``treatment`` (by label, in words),
     ``rows`` (by label) and ``flags`` (sentences).
     """
-    given = [label for label in _known(labels) if label is not None]
+    given = [label for label in texts(labels) if label is not None]
     rows = {label: given.count(label) for label in sorted(set(given))}
     target = {label: policy.merge.get(label, label) for label in rows}
     largest = _largest(_sizes(target, rows, without=LARGEST)) or _largest(rows)
@@ -92,7 +93,7 @@ def assign(labels: pd.Series, planned: Mapping[str, Any], policy: Policy, modali
     target, fitted = planned["target"], planned["fitted"]
     batch = np.full(len(labels), PASSED, dtype=object)
     unseen: list[str] = []
-    for row, label in enumerate(_known(labels)):
+    for row, label in enumerate(texts(labels)):
         if label is None:
             continue
         merged = policy.merge.get(label, label)
@@ -111,12 +112,6 @@ def assign(labels: pd.Series, planned: Mapping[str, Any], policy: Policy, modali
             hint="Merge the label into a fitted one (harmonizer.merge), or set harmonizer.unseen: pass or largest.",
         )
     return batch
-
-
-def _known(labels: pd.Series) -> list[str | None]:
-    """The labels as text; None where there is none."""
-    pairs = zip(labels.tolist(), labels.isna().tolist(), strict=True)  # a Series gives its strings one by one, slowly
-    return [None if missing or not str(label) else str(label) for label, missing in pairs]
 
 
 def _sizes(target: Mapping[str, str], rows: Mapping[str, int], without: str = PASSED) -> dict[str, int]:

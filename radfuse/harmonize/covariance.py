@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from radfuse.harmonize.estimates import Array, Estimates, Recipe, fit
 
+FEWEST_ROWS = 3
+
 
 @dataclass(frozen=True, eq=False)
 class Covariance:
@@ -70,10 +72,10 @@ def fit_covariance(
 
     Returns
     -------
-    None where nothing varies.
+    None for fewer than two features that vary, or fewer than ``FEWEST_ROWS`` rows.
     """
     residuals = first.residuals(harmonised, covariates)[:, first.usable]
-    if residuals.shape[1] < 2 or len(residuals) < 3:
+    if residuals.shape[1] < 2 or len(residuals) < FEWEST_ROWS:
         return None
     centre, spread = residuals.mean(axis=0), residuals.std(axis=0, ddof=1)
     spread = np.where(spread > 0, spread, 1.0)

@@ -135,7 +135,7 @@ def entangled(design: Array, batch: npt.NDArray[Any]) -> float:
     """Give the share of one covariate's variance (all its columns) that lies between the batches, 0 to 1."""
     total = float(((design - design.mean(axis=0)) ** 2).sum())
     within = 0.0
-    for name in set(batch.tolist()):
+    for name in sorted(set(batch.tolist())):
         own = design[batch == name]
         within += float(((own - own.mean(axis=0)) ** 2).sum())
     return 1.0 - within / total if total > 0 else 0.0

@@ -29,7 +29,7 @@ Shares are of features with a Benjamini-Hochberg q below 0.05. ``held_out`` is o
 balanced accuracy of telling the batch of such rows, and ``batch_auc``. They are None when they cannot be had, and then
 ``batch_accuracy_note`` says why. Held-out accuracy of a batch that cannot be told lies at chance or a little below it.
 ``pca`` uses the axes of the features before, for both. A number that cannot be computed is None. Rows without a batch
-label take no part.
+label, or without the modality, take no part. Where groups are declared, each is in one fold.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from radfuse.data.names import modality_of
-from radfuse.data.table import BATCH, CONTEXT, feature_columns
+from radfuse.data.table import CONTEXT, feature_columns
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.covariates import conditioning, encode, learn
 from radfuse.harmonize.differences import FALSE_DISCOVERY_RATE, kruskal, levene, share
 from radfuse.harmonize.held_out import HeldOut, hold_out
+from radfuse.harmonize.labels import labels_of, texts
+from radfuse.harmonize.matrix import batch_column
 from radfuse.harmonize.views import coordinates, densities, silhouette
 
 Array = npt.NDArray[np.float64]
@@ -78,16 +80,16 @@ def diagnose(
     """
     found = {}
     for modality in dict.fromkeys(modality_of(column) for column in feature_columns(before)):
-        label = f"{CONTEXT}{BATCH}{modality}"
-        if label not in before:
+        if batch_column(modality) not in before:
             continue
-        own = before[label].notna().to_numpy()
+        labels = labels_of(before, modality)
+        own = labels.notna().to_numpy()
         if not own.any():
             continue
         columns = [column for column in feature_columns(before) if modality_of(column) == modality]
         done = dict(report.get(modality, {}))
         found[modality] = _diagnose_one(
-            before[own], after[own], columns, label, build, protect, outcome, seed, done.get("order", ())
+            before[own], after[own], columns, labels[own], build, protect, outcome, seed, done.get("order", ())
         )
         found[modality]["report"] = done
     return found
@@ -97,14 +99,14 @@ def _diagnose_one(
     before: pd.DataFrame,
     after: pd.DataFrame,
     columns: list[str],
-    label: str,
+    labels: pd.Series,
     build: Callable[[], Any],
     protect: tuple[str, ...],
     outcome: pd.Series | None,
     seed: int,
     variables: tuple[str, ...],
 ) -> dict[str, Any]:
-    batch = before[label].astype(str).to_numpy(dtype=object)
+    batch = labels.to_numpy(dtype=object)
     pair = {"before": before[columns].to_numpy(np.float64), "after": after[columns].to_numpy(np.float64)}
     varies = np.all([np.ptp(values, axis=0) > 0 for values in pair.values()], axis=0)
     pair = {moment: values[:, varies] for moment, values in pair.items()}
@@ -267,11 +269,9 @@ def _effects(
 
 def _further(before: pd.DataFrame, variables: tuple[str, ...]) -> list[Array]:
     """Indicators of the labels of further batch variables; a missing label is one of its own."""
-    return [
-        pd.get_dummies(before[f"{CONTEXT}{name}"].astype(str), drop_first=True).to_numpy(np.float64)
-        for name in variables
-        if f"{CONTEXT}{name}" in before
-    ]
+    named = [texts(before[f"{CONTEXT}{name}"]) for name in variables if f"{CONTEXT}{name}" in before]
+    labels = [pd.Series([text or "" for text in each], index=before.index) for each in named]
+    return [pd.get_dummies(each, drop_first=True).to_numpy(np.float64) for each in labels]
 
 
 def _others(
@@ -280,8 +280,9 @@ def _others(
     """Whether features differ between the labels of further batch variables, as nested ComBat has them."""
     found = {}
     for name in [name for name in variables if f"{CONTEXT}{name}" in before]:
-        known = before[f"{CONTEXT}{name}"].notna().to_numpy()
-        labels = before.loc[known, f"{CONTEXT}{name}"].astype(str).to_numpy(dtype=object)
+        named = pd.Series(texts(before[f"{CONTEXT}{name}"]), index=before.index, dtype=object)
+        known = named.notna().to_numpy()
+        labels = named[known].to_numpy(dtype=object)
         pair = {"before": before.loc[known, columns], "after": after.loc[known, columns]}
         values = {moment: each.to_numpy(np.float64) for moment, each in pair.items()}
         found[name] = {

@@ -7,8 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from radfuse.data.names import modality_of
-from radfuse.data.table import BATCH, CONTEXT, feature_columns
+from radfuse.data.table import feature_columns
 from radfuse.harmonize.differences import kruskal, levene
+from radfuse.harmonize.labels import labels_of
+from radfuse.harmonize.matrix import batch_column
 
 COLUMNS = ("location_q", "spread_q", "variance_by_batch")
 
@@ -24,11 +26,11 @@ def effects(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for modality in dict.fromkeys(modality_of(column) for column in feature_columns(before)):
-        label = f"{CONTEXT}{BATCH}{modality}"
-        if label not in before:
+        if batch_column(modality) not in before:
             continue
-        own = before[label].notna().to_numpy()
-        batch = before.loc[own, label].astype(str).to_numpy(dtype=object)
+        labels = labels_of(before, modality)
+        own = labels.notna().to_numpy()
+        batch = labels[own].to_numpy(dtype=object)
         columns = [column for column in feature_columns(before) if modality_of(column) == modality]
         moments = {"before": before.loc[own, columns], "after": after.loc[own, columns]}
         parts = {moment: _judge(values.to_numpy(np.float64), batch) for moment, values in moments.items()}
@@ -52,6 +54,9 @@ def _judge(values: npt.NDArray[np.float64], batch: npt.NDArray[np.object_]) -> l
     share = np.full(values.shape[1], np.nan)
     if varies.any():
         centred = values - values.mean(axis=0)
-        between = sum(np.sum(batch == name) * centred[batch == name].mean(axis=0) ** 2 for name in set(batch.tolist()))
+        names = sorted(
+            set(batch.tolist())
+        )  # a set's own order changes from one process to the next, and so the last bit
+        between = sum(np.sum(batch == name) * centred[batch == name].mean(axis=0) ** 2 for name in names)
         share[varies] = (between / np.where(varies, (centred**2).sum(axis=0), 1.0))[varies]
     return [*judged, share]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from radfuse.data.table import CONTEXT
+from radfuse.data.table import CONTEXT, GROUP
 
 Array = npt.NDArray[np.float64]
 
@@ -43,19 +43,21 @@ class HeldOut:
 def hold_out(
     rows: pd.DataFrame, columns: list[str], batch: npt.NDArray[Any], build: Callable[[], Any], seed: int
 ) -> HeldOut | None:
-    """Harmonise and classify rows by folds; None where fewer than two batches have two rows or more.
+    """Harmonise and classify rows by folds; None where fewer than two batches have two rows (groups) or more.
 
     Parameters
     ----------
     rows : before harmonising, context included.
     columns : the features of one modality.
-    batch : its labels.
+    batch : its labels. Rows of one ``@group``, where groups are declared, are in one fold.
     build : makes an unfitted harmoniser.
     """
     from sklearn.metrics import balanced_accuracy_score
-    from sklearn.model_selection import StratifiedKFold
 
-    names, counts = np.unique(batch.astype(str), return_counts=True)
+    names = np.unique(batch.astype(str))
+    groups = rows[f"{CONTEXT}{GROUP}"].astype(str).to_numpy(dtype=object) if f"{CONTEXT}{GROUP}" in rows else None
+    units = np.arange(len(rows)) if groups is None else groups
+    counts = np.array([len(set(units[batch.astype(str) == name])) for name in names])
     least = MAX_FOLDS if (counts >= MAX_FOLDS).sum() >= 2 else 2  # a tiny batch would leave too few folds for all
     large = names[counts >= least]
     if len(large) < 2:
@@ -67,7 +69,7 @@ def hold_out(
     told = {moment: np.empty(len(own), dtype=object) for moment in ("before", "after")}
     areas: dict[str, list[float]] = {moment: [] for moment in told}
     values = np.empty((len(own), len(columns)))
-    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(own, truth):
+    for train, test in _folds(truth, None if groups is None else groups[kept], folds, seed):
         harmonizer = build().fit(own.iloc[train])
         for moment in told:
             change = harmonizer.transform if moment == "after" else lambda given: given
@@ -76,7 +78,7 @@ def hold_out(
             if moment == "after":
                 values[test] = fresh
             varies = np.ptp(known, axis=0) > 0
-            if not varies.any():
+            if not varies.any() or len(set(truth[train])) < 2:
                 told[moment][test] = large[0]
                 areas[moment].append(0.5)
                 continue
@@ -86,6 +88,15 @@ def hold_out(
     scores = {moment: float(balanced_accuracy_score(truth, guess.astype(str))) for moment, guess in told.items()}
     auc = {moment: float(np.mean(found)) if found else 0.5 for moment, found in areas.items()}
     return HeldOut(np.flatnonzero(kept), values, scores, auc, len(large), folds)
+
+
+def _folds(truth: npt.NDArray[Any], groups: npt.NDArray[Any] | None, folds: int, seed: int) -> Iterator[Any]:
+    """Deal the rows into folds with every batch in each, as far as the groups, which stay together, allow."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    if groups is None:
+        return iter(StratifiedKFold(folds, shuffle=True, random_state=seed).split(truth, truth))
+    return iter(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(truth, truth, groups))
 
 
 def _areas(truth: npt.NDArray[Any], chances: Array, classes: npt.NDArray[Any]) -> list[float]:

@@ -12,13 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from radfuse.data.names import fused_modalities, is_fused, modality_of
-from radfuse.data.table import CONTEXT, feature_columns
+from radfuse.data.names import is_fused, modality_of
+from radfuse.data.table import CONTEXT, MISSING, feature_columns
 from radfuse.errors import ConfigError
 from radfuse.harmonize.covariates import refuse_outcome
 from radfuse.harmonize.differences import count
+from radfuse.harmonize.labels import labels_of
 from radfuse.harmonize.matrix import batch_column, put_back, require_rows
-from radfuse.harmonize.nested_combat import EVERYWHERE
+from radfuse.harmonize.nested_combat import further_variables
 from radfuse.harmonize.transformer import CombatTransformer
 
 log = logging.getLogger(__name__)
@@ -128,11 +129,12 @@ class NestedTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """By modality, its batch variables in the order given; a fused volume has those of its parts."""
         modalities = list(dict.fromkeys(modality_of(column) for column in feature_columns(X)))
         measured = [modality for modality in modalities if not is_fused(modality)]
+        prefix = batch_column("")
+        owners = [name.removeprefix(prefix) for name in X.columns.tolist() if name.startswith(prefix)]
+        labelled = [modality for modality in owners if not is_fused(modality)]
         found = {}
         for modality in modalities:
-            parts = fused_modalities(modality, measured) if is_fused(modality) else [modality]
-            then = self.then or {}
-            further = dict.fromkeys(name for part in parts for name in then.get(part, then.get(EVERYWHERE, ())))
+            further = further_variables(modality, self.then or {}, measured, labelled)
             lacking = [name for name in further if f"{CONTEXT}{name}" not in X]
             if lacking:
                 raise ConfigError(
@@ -145,8 +147,9 @@ class NestedTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return found
 
     def _rows(self, X: pd.DataFrame, modality: str, values: npt.NDArray[np.float64], labels: pd.Series) -> pd.DataFrame:
-        """A modality's features as they are by now, the protected covariates, and one variable as the batch."""
-        facts = [f"{CONTEXT}{name}" for name in self.protect if f"{CONTEXT}{name}" in X]
+        """A modality's features as they are by now, who lacks it, the protected covariates, and a variable as batch."""
+        names = [*self.protect, f"{MISSING}{modality}"]
+        facts = [f"{CONTEXT}{name}" for name in names if f"{CONTEXT}{name}" in X]
         features = pd.DataFrame(values, columns=X.columns[_places(X, modality)], index=X.index)
         return pd.concat([features, X[facts], labels.rename(batch_column(modality))], axis=1)
 
@@ -203,11 +206,11 @@ def _places(X: pd.DataFrame, modality: str) -> npt.NDArray[np.int64]:
 
 def _labels(X: pd.DataFrame, modality: str, variable: str) -> pd.Series:
     """A variable's labels; a number such as 120 kVp is a label as good as a name."""
-    return X[batch_column(modality) if variable == FIRST else f"{CONTEXT}{variable}"].astype(object)
+    return labels_of(X, modality, None if variable == FIRST else variable)
 
 
 def _left(values: npt.NDArray[np.float64], labels: dict[str, pd.Series]) -> int:
-    """How many (feature, variable) pairs still differ; rows without a label take no part in that variable."""
+    """How many (feature, variable) pairs still differ; rows without a label, or without the modality, take no part."""
     total = 0
     for column in labels.values():
         known = column.notna().to_numpy()

@@ -1,10 +1,12 @@
 """The settings that several harmonisers have: which facts are kept, and what happens to batches too small or new."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from radfuse.data.table import BATCH, GROUP, OUTCOME
+from radfuse.harmonize.labels import text_of
 
 
 def _only_covariates(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -12,6 +14,13 @@ def _only_covariates(names: tuple[str, ...]) -> tuple[str, ...]:
         if name in (OUTCOME, GROUP) or name.startswith(BATCH):
             raise ValueError(f"{name!r} cannot be protected: only covariates known before the outcome can")
     return names
+
+
+def _as_text(labels: object) -> object:
+    """YAML reads 120 as a number; as a label it is text."""
+    if not isinstance(labels, Mapping):
+        return labels
+    return {text_of(name): text_of(label) for name, label in labels.items()}
 
 
 def _one_step(merge: dict[str, str]) -> dict[str, str]:
@@ -29,10 +38,12 @@ Protect = Annotated[
 EmpiricalBayes = Annotated[bool, Field(description="Shrink each batch's shift and scale towards its other features'.")]
 ReferenceBatch = Annotated[
     dict[str, str] | None,
+    BeforeValidator(_as_text),
     Field(description="By modality, the batch that stays as it is and that the others are brought to."),
 ]
 Merge = Annotated[
     dict[str, str],
+    BeforeValidator(_as_text),
     AfterValidator(_one_step),
     Field(description="Batch labels counted as another; the label `largest` means the largest training batch."),
 ]

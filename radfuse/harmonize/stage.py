@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from radfuse.component import Stage
-from radfuse.data.table import BATCH, CONTEXT, OUTCOME, FeatureTable
+from radfuse.data.table import CONTEXT, MISSING, OUTCOME, FeatureTable
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize import Harmonizer
 from radfuse.harmonize.combat import ComBat
@@ -46,7 +46,7 @@ class Harmonize(Stage):
     """Remove what scanners and sites add to the features, and show how well that went."""
 
     name: ClassVar[str] = "harmonize"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     harmonizer: Harmonizer = Field(ComBat(), description="How; `none` leaves the features as they are.")
     seed: int = Field(0, ge=0, description="Draws the folds of the held-out test of the batch; nothing else.")
@@ -62,14 +62,15 @@ class Harmonize(Stage):
 
         self._require_known(table)
         rows, missing = _complete(table)
-        transformer = self.harmonizer.build()
+        member = self.harmonizer.resolved(table.modalities)
+        transformer = member.build()
         outcome = table.outcome if OUTCOME in table.subjects else None
         transformer.fit(rows, outcome)
         harmonised = transformer.transform(rows)
         diagnostics = diagnose(
             rows,
             harmonised,
-            self.harmonizer.build,
+            member.build,
             report=transformer.report_,
             protect=tuple(getattr(self.harmonizer, "protect", ())),
             outcome=outcome,
@@ -96,7 +97,10 @@ class Harmonize(Stage):
 
 
 def _complete(table: FeatureTable) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:
-    """Fill missing features by their column's median; give the rows and where something was missing."""
+    """Fill missing features by their column's median and flag who lacks a modality; give the rows and what was missing.
+
+    The flags are those of the imputer in training, ``@missing.<modality>``, where anyone lacks it.
+    """
     values = table.values.to_numpy(dtype=np.float64, copy=True)
     infinite = table.values.columns[np.isinf(values).any(axis=0)].tolist()
     if infinite:
@@ -110,9 +114,10 @@ def _complete(table: FeatureTable) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]
         values[missing[:, column], column] = np.median(known) if known.size else 0.0
     frame = pd.DataFrame(values, index=table.values.index, columns=table.values.columns)
     rows = table.with_values(frame).rows()
+    flags = {}
     for modality in table.modalities:
-        label = f"{CONTEXT}{BATCH}{modality}"
-        if label in rows:
-            own = table.values.columns.get_indexer(pd.Index(table.columns_of(modality)))
-            rows[label] = rows[label].astype(object).mask(missing[:, own].all(axis=1), None)
-    return rows, missing
+        own = table.values.columns.get_indexer(pd.Index(table.columns_of(modality)))
+        lacks = missing[:, own].all(axis=1)
+        if lacks.any():
+            flags[f"{CONTEXT}{MISSING}{modality}"] = lacks.astype(np.float64)
+    return pd.concat([rows, pd.DataFrame(flags, index=rows.index)], axis=1), missing

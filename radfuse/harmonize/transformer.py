@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from radfuse.data.table import BATCH, CONTEXT, GROUP, OUTCOME
+from radfuse.data.table import BATCH, CONTEXT, GROUP, MISSING, OUTCOME
 from radfuse.errors import ConfigError, DataError
 from radfuse.harmonize.batches import PASSED, Policy, assign, plan
-from radfuse.harmonize.covariance import Covariance, fit_covariance
+from radfuse.harmonize.covariance import FEWEST_ROWS, Covariance, fit_covariance
 from radfuse.harmonize.covariates import (
     ENTANGLED,
     encode,
@@ -24,6 +24,7 @@ from radfuse.harmonize.covariates import (
     separable,
 )
 from radfuse.harmonize.estimates import Array, Estimates, Recipe, fit
+from radfuse.harmonize.labels import lacking, text_of
 from radfuse.harmonize.matrix import batch_column, by_modality, matrix, put_back, require_finite, require_rows
 
 log = logging.getLogger(__name__)
@@ -59,9 +60,10 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     covariates_ : by protected covariate, how it is encoded.
     places_ : by modality, where its feature columns are.
     report_ : by modality, what was done, in plain data: ``batches`` (by label: rows, treatment), ``rows``,
-        ``rows_passed``, ``subjects_passed``, ``features``, ``left_out`` (features returned as they are),
-        ``covariates`` (by name: missing values filled in), ``components`` (whose covariance was harmonised),
-        ``reference``, ``backend``, ``iterations``, ``converged`` and ``flags`` (sentences).
+        ``rows_lacking`` (without the modality: they take no part), ``rows_passed``, ``subjects_passed``, ``features``,
+        ``left_out`` (features returned as they are), ``covariates`` (by name: missing values filled in),
+        ``components`` (whose covariance was harmonised), ``reference``, ``backend``, ``iterations``, ``converged`` and
+        ``flags`` (sentences).
     """
 
     def __init__(
@@ -132,8 +134,9 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         harmonised: dict[str, Array] = {}
         for modality, places in self.places_.items():
             policy = self._policy(modality)
-            planned = plan(X[batch_column(modality)], policy, modality)
-            batch = assign(X[batch_column(modality)], planned, policy, modality)
+            lacks = lacking(X, modality)
+            planned = plan(X.loc[~lacks, batch_column(modality)], policy, modality)
+            batch = self._assigned(X, modality, planned, lacks)
             values = matrix(X, places, modality)
             self.plans_[modality] = planned
             estimates = None
@@ -145,18 +148,17 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 values = self._vary_together(modality, values, batch, design, estimates)
                 require_finite(values, X.columns, places, f"{modality}, after harmonising")
             harmonised[modality] = values
-            self.report_[modality] = self._describe(modality, X.index, places, batch, encoded, estimates)
+            self.report_[modality] = self._describe(modality, X.index, places, batch, lacks, encoded, estimates)
         log.debug("ComBat fitted on %d rows: %s", len(X), ", ".join(self.report_) or "no modality has a batch column")
         return harmonised
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Harmonise rows with what was learnt; each row is treated by itself."""
-        self._require_same_columns(X)
+        given = self._places(X)
         design = _design(self._encoded(self._facts(X)), len(X))
         harmonised: dict[str, Array] = {}
-        for modality, places in self.places_.items():
-            policy, planned = self._policy(modality), self.plans_[modality]
-            batch = assign(X[batch_column(modality)], planned, policy, modality)
+        for modality, places in given.items():
+            batch = self._assigned(X, modality, self.plans_[modality], lacking(X, modality))
             values = matrix(X, places, modality)
             if modality in self.estimates_:
                 estimates = Estimates.from_dict(self.estimates_[modality])
@@ -166,19 +168,22 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     values = step.apply(values, batch, design, estimates)
                 require_finite(values, X.columns, places, f"{modality}, after harmonising")
             harmonised[modality] = values
-        return put_back(X, harmonised, self.places_)
+        return put_back(X, harmonised, given)
 
     def flagged(self, X: pd.DataFrame) -> pd.DataFrame:
         """Say what was out of the ordinary about each row.
 
-        A column per modality is true where the row is left as it is (no batch label, or a batch that was not fitted);
-        a column ``@name`` per protected covariate is true where its value was missing or unseen, and filled in.
+        A column per modality is true where the row is left as it is (no batch label, or a batch that was not fitted),
+        and false where it has no value of that modality, so that there is nothing to harmonise; a column ``@name`` per
+        protected covariate is true where its value was missing or unseen, and filled in.
         """
         facts = self._facts(X)
         flags = {}
+        places = by_modality(X.columns.tolist())
         for modality, planned in self.plans_.items():
-            batch = assign(X[batch_column(modality)], planned, self._policy(modality), modality)
-            flags[modality] = (batch == PASSED) | (modality in self.confounded_)
+            lacks = lacking(X, modality) | X.iloc[:, places[modality]].isna().all(axis=1).to_numpy()
+            batch = self._assigned(X, modality, planned, lacks)
+            flags[modality] = ((batch == PASSED) | (modality in self.confounded_)) & ~lacks
         filled = {f"{CONTEXT}{name}": rows for name, (_, rows) in self._encoded(facts).items()}
         return pd.DataFrame(flags | filled, index=X.index)
 
@@ -189,15 +194,24 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _policy(self, modality: str) -> Policy:
         one_rule = self.backend == "neurocombat" and self.small == "mean_only"  # the package cannot mix manners
         return Policy(
-            merge=self.merge or {},
+            merge={text_of(label): text_of(other) for label, other in (self.merge or {}).items()},
             single=self.single,
             small=self.small,
             small_below=2 if one_rule else self.small_below,
             flag_below=self.flag_below,
             unseen=self.unseen,
             mean_only=self.mean_only,
-            reference=(self.reference_batch or {}).get(modality, ""),
+            reference=text_of((self.reference_batch or {}).get(modality, "")),
         )
+
+    def _assigned(
+        self, X: pd.DataFrame, modality: str, planned: dict[str, Any], lacks: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[Any]:
+        """The batch of each row; a row that lacks the modality has none, whatever its label."""
+        batch = np.full(len(X), PASSED, dtype=object)
+        labels = X.loc[~lacks, batch_column(modality)]
+        batch[~lacks] = assign(labels, planned, self._policy(modality), modality)
+        return batch
 
     def _recipe(self, modality: str) -> Recipe:
         return Recipe(
@@ -215,7 +229,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"{name!r} cannot be protected", hint="Protect only covariates known before the outcome."
                 )
             if f"{CONTEXT}{name}" not in X:
-                known = [c[1:] for c in X.columns if c.startswith(CONTEXT) and not c.startswith(CONTEXT + BATCH)]
+                known = [c[1:] for c in X.columns if c.startswith(CONTEXT) and not c[1:].startswith((BATCH, MISSING))]
                 raise ConfigError(
                     f"the protected covariate {name!r} is not in the table; found {', '.join(known) or 'none'}",
                     hint="Name it in cohort.covariates, or as a column of the subjects' table.",
@@ -269,11 +283,13 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         subjects: pd.Index,
         places: npt.NDArray[np.int64],
         batch: npt.NDArray[Any],
+        lacks: npt.NDArray[np.bool_],
         encoded: dict[str, tuple[Array, npt.NDArray[np.bool_]]],
         estimates: Estimates | None,
     ) -> dict[str, Any]:
         planned = self.plans_[modality]
-        passed = (batch == PASSED) | (modality in self.confounded_)
+        passed = ((batch == PASSED) | (modality in self.confounded_)) & ~lacks
+        fitted = ~passed & ~lacks
         left_out: list[str] = []
         if estimates is not None:
             left_out = self.feature_names_in_[places[~estimates.usable]].tolist()
@@ -284,6 +300,7 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 for label, rows in planned["rows"].items()
             },
             "rows": len(subjects),
+            "rows_lacking": int(lacks.sum()),
             "rows_passed": int(passed.sum()),
             "subjects_passed": [str(subject) for subject in subjects[passed]] if passed.any() else [],
             "features": len(places),
@@ -295,10 +312,11 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "iterations": {} if estimates is None else _by_batch(estimates, estimates.iterations),
             "converged": estimates is None or bool(estimates.converged.all()),
             "flags": [
+                *([f"{int(lacks.sum())} rows lack the modality and take no part in it"] if lacks.any() else []),
                 *planned["flags"],
-                *self._remarks(modality, len(places), len(left_out), ~passed, estimates),
+                *self._remarks(modality, len(places), len(left_out), fitted, estimates),
                 *(f"covariate {name}: {count} values filled in" for name, count in filled.items() if count),
-                *_entanglements(encoded if estimates is not None else {}, batch, ~passed),
+                *_entanglements(encoded if estimates is not None else {}, batch, fitted),
             ],
         }
 
@@ -320,17 +338,21 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if self.covariates_[name]["kind"] != "smooth":
                 remarks.append(f"covariate {name}: too few different values for a curve, fitted as a straight line")
         if self.variance and modality not in self.covariances_:
-            remarks.append(
-                f"{int(fitted.sum())} rows are too few to harmonise covariances (least_rows {self.least_rows}): "
-                "ComBat alone"
-            )
+            rows, vary = int(fitted.sum()), int(estimates.usable.sum())
+            few = f"{rows} rows are too few to harmonise covariances (least_rows {max(self.least_rows, FEWEST_ROWS)})"
+            alone = f"{vary} of {features} features vary in every batch, too few to harmonise covariances"
+            remarks.append(f"{few if rows < max(self.least_rows, FEWEST_ROWS) else alone}: ComBat alone")
         return remarks
 
-    def _require_same_columns(self, X: pd.DataFrame) -> None:
+    def _places(self, X: pd.DataFrame) -> dict[str, npt.NDArray[np.int64]]:
+        """Where the features of each modality are; rows without flags of missing modalities lack none."""
         require_rows(X)
-        if X.columns.tolist() == self.feature_names_in_.tolist():
-            return
-        fitted, given = set(self.feature_names_in_), set(X.columns)
+        now, then = X.columns.tolist(), self.feature_names_in_.tolist()
+        if now == then:
+            return self.places_
+        if _without_flags(now) == _without_flags(then):
+            return by_modality(now)
+        fitted, given = set(_without_flags(then)), set(_without_flags(now))
         raise DataError(
             f"the columns are not those that were fitted: {len(fitted - given)} missing {sorted(fitted - given)[:3]}, "
             f"{len(given - fitted)} new {sorted(given - fitted)[:3]}, or another order",
@@ -340,6 +362,10 @@ class CombatTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _design(encoded: dict[str, tuple[Array, npt.NDArray[np.bool_]]], rows: int) -> Array:
     return np.hstack([np.zeros((rows, 0)), *(columns for columns, _ in encoded.values())])
+
+
+def _without_flags(columns: list[str]) -> list[str]:
+    return [column for column in columns if not column.startswith(CONTEXT + MISSING)]
 
 
 def _entanglements(

@@ -172,7 +172,7 @@ def perform_arm(task: ArmTask) -> Record:
         table = load_table(store)
         splits = pd.read_csv(store.root / "splits.csv", dtype={"subject": str})
         arm = with_measurements(task.arm, store)
-        result = task.train.run_arm(arm, table, splits, task.harmonize.harmonizer.build())
+        result = task.train.run_arm(arm, table, splits, task.harmonize.harmonizer.resolved(table.modalities).build())
         write(folder / PREDICTIONS, lambda path: result.predictions.rows.to_parquet(path, index=False))
         write(folder / FOLDS, lambda path: result.folds.to_csv(path, index=False))
         write(folder / MODEL, lambda path: save_model(result.model, path))

@@ -103,7 +103,8 @@ def perform_permutation(task: PermutationTask) -> Record:
         if task.index != OBSERVED:
             table = permuted(table, task.seed, task.index)
         arms = [with_measurements(arm, store) for arm in task.arms]
-        found = whole_pipeline_auc(arms, table, task.splits, task.harmonize.harmonizer.build())
+        harmonizer = task.harmonize.harmonizer.resolved(table.modalities).build()
+        found = whole_pipeline_auc(arms, table, task.splits, harmonizer)
         write_text(folder / FOUND, json.dumps(found, indent=1, sort_keys=True) + "\n")
         return [FOUND], {}
 

@@ -19,6 +19,7 @@ from radfuse.data.cohort import Problem
 from radfuse.data.names import modality_of, region_of
 from radfuse.data.table import BATCH, CONTEXT, FeatureTable, feature_columns
 from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
+from radfuse.harmonize.labels import text_of
 from radfuse.run import subjects
 from radfuse.run.device import choose_device
 from radfuse.run.executors.local import LocalExecutor
@@ -244,8 +245,9 @@ def _harmonised(model: Any, row: pd.DataFrame, present: Sequence[str], known: Ma
         return "no"
     raw, told = [], []
     for modality in own:
-        label = str(row[f"{CONTEXT}{BATCH}{modality}"].iloc[0])
-        why = "no batch given" if not label else "" if label in known.get(modality, ()) else f"unseen batch {label}"
+        label = text_of(row[f"{CONTEXT}{BATCH}{modality}"].iloc[0])
+        seen = {text_of(each) for each in known.get(modality, ())}
+        why = "no batch given" if not label else "" if label in seen else f"unseen batch {label}"
         if flags[modality].iloc[0]:
             raw.append(f"{modality} ({why or f'batch {label} was left raw in training'})")
         elif why:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 import pandas as pd
@@ -179,7 +180,9 @@ class Train(Stage):
         if len(named) == 1:
             return named[0]
         if named or wanted not in FusionStrategy.members():
-            raise ValueError(f"primary.fusion names {wanted!r}; the fusion levels are {', '.join(titles) or 'none'}")
+            close = get_close_matches(wanted, [*titles, *FusionStrategy.members()], n=1)
+            meant = f"; did you mean {close[0]!r}?" if close and not named else ";"
+            raise ValueError(f"primary.fusion names {wanted!r}{meant} the fusion levels are {', '.join(titles)}")
         return FusionStrategy.choose(wanted)
 
     @staticmethod

@@ -144,3 +144,42 @@ def test_a_dump_keeps_every_setting(harmonizer: Harmonizer) -> None:
     stage = Harmonize(harmonizer=harmonizer)
     assert Harmonize.model_validate(stage.model_dump(mode="json")) == stage
     assert stage.model_dump()["harmonizer"] == harmonizer.model_dump()
+
+
+def test_rows_that_lack_a_modality_take_no_part_in_it(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    """What was put in their place, and the scanner it would have come from, change nothing; they come back as given."""
+    ct, lacks = table.columns_of("CT"), np.arange(60) % 4 == 1
+    others = [column for column in table.values if column not in ct]
+    rows = table.rows().assign(**{"@missing.CT": lacks.astype(float), "@missing.MR_T1": 0.0})
+    rows.loc[lacks, ct] = rows[ct].median().to_numpy()
+    fitted = harmonizer.build().fit(rows)
+    out = fitted.transform(rows)
+    pd.testing.assert_frame_equal(out.loc[lacks, ct], rows.loc[lacks, ct], check_exact=True)
+    fewer = harmonizer.build().fit(rows[~lacks]).transform(rows[~lacks])
+    if harmonizer.method != "combat_gam" or not harmonizer.protect:  # its knots lie at quantiles of everyone's age
+        pd.testing.assert_frame_equal(out.loc[~lacks, ct], fewer[ct], rtol=1e-9)
+    whole = harmonizer.build().fit(table.rows()).transform(table.rows())
+    pd.testing.assert_frame_equal(out[others], whole[others], check_exact=True)
+
+    strange = rows.copy()
+    strange.loc[lacks, ct] = 1e6
+    strange.loc[lacks, "@batch.CT"] = "new"
+    again = harmonizer.build().fit(strange)
+    pd.testing.assert_frame_equal(again.transform(rows), out, check_exact=True)
+    for rows_now in (rows, strange):
+        flags = fitted.flagged(rows_now)
+        assert not any(flags[modality].any() for modality in flags if modality in table.modalities)
+    if "CT" in fitted.report_:
+        report = fitted.report_["CT"]
+        assert (report["rows_lacking"], report["rows_passed"], report["subjects_passed"]) == (15, 0, [])
+        assert "15 rows lack the modality and take no part in it" in " ".join(report["flags"])
+
+
+def test_where_nobody_lacks_a_modality_no_bit_changes(harmonizer: Harmonizer, table: FeatureTable) -> None:
+    rows = table.rows()
+    flagged = rows.assign(**{f"@missing.{modality}": 0.0 for modality in table.modalities})
+    plain, with_flags = harmonizer.build().fit(rows), harmonizer.build().fit(flagged)
+    pd.testing.assert_frame_equal(with_flags.transform(flagged)[list(rows)], plain.transform(rows), check_exact=True)
+    pd.testing.assert_frame_equal(with_flags.transform(rows), plain.transform(rows), check_exact=True)
+    pd.testing.assert_frame_equal(with_flags.flagged(rows), plain.flagged(rows))
+    assert with_flags.report_ == plain.report_

@@ -390,3 +390,28 @@ def test_repeated_cross_validation_of_the_sarcoma_cohort_runs_and_counts(
     else:
         assert train_passed == 0
         assert test_passed == 2 * unseen
+
+
+@pytest.mark.parametrize(
+    "merge", [{}, {"80.0": "100"}, {80: 100.0}, {"80": "largest"}], ids=["none", "text", "number", "largest"]
+)
+def test_a_number_is_the_same_batch_however_it_is_stored(merge: Any) -> None:
+    number = np.repeat([120, 100, 80], [20, 12, 9])
+    config = ComBat(merge=merge, reference_batch={"CT": 120.0})  # type: ignore[dict-item]
+    fitted = config.build().fit(rows_of(number))
+    report = fitted.report_["CT"]
+    assert list(report["batches"]) == ["100", "120", "80"]
+    counted = {"100": "counted as 100, shift and scale", "largest": "counted as 120, reference"}
+    place = str(next(iter(merge.values()), "")).removesuffix(".0")
+    assert report["batches"]["80"]["treatment"] == counted.get(place, "shift and scale")
+    for stored in (number.astype(float), number.astype(str), number.astype(float).astype(str)):
+        other = rows_of(stored)
+        assert not fitted.flagged(other)["CT"].any()
+        np.testing.assert_array_equal(features(fitted.transform(other)), features(fitted.transform(rows_of(number))))
+        assert config.build().fit(other).report_ == fitted.report_
+
+
+def test_labels_that_are_no_whole_numbers_stay_as_they_are() -> None:
+    labels = ["1.5", "v1.0", "a+b", "007", "1.0.2", "1.0.2+3.0"]
+    texts = ["1.5", "v1.0", "a+b", "007", "1.0.2", "1.0.2+3"]
+    assert list(ComBat().build().fit(rows_of(labels * 2)).report_["CT"]["batches"]) == sorted(texts)

@@ -106,3 +106,6 @@ def test_a_single_feature_has_no_covariance() -> None:
     one = rows_of(values[:, :1], batch, x)
     transformer = CovBat(small_below=2).build().fit(one)
     assert transformer.report_["CT"]["components"] == 0
+    said = "1 of 1 features vary in every batch, too few to harmonise covariances: ComBat alone"
+    assert said in transformer.report_["CT"]["flags"]
+    assert not any("rows are too few" in flag for flag in transformer.report_["CT"]["flags"])

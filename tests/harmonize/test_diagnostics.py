@@ -1,17 +1,22 @@
 """Before and after, against scipy and against what was planted."""
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score, silhouette_score
+from sklearn.model_selection import StratifiedGroupKFold
 
 from radfuse.harmonize import Harmonizer
 from radfuse.harmonize.combat import ComBat
 from radfuse.harmonize.diagnostics import diagnose
 from radfuse.harmonize.differences import kruskal, levene
 from radfuse.harmonize.effects import effects
+from radfuse.harmonize.held_out import hold_out
 from radfuse.harmonize.nested_combat import NestedCombat
 from radfuse.harmonize.none import Untouched
 
@@ -234,3 +239,54 @@ def test_the_table_of_features_says_the_same() -> None:
     kept = table["variance_by_batch_before"].dropna()
     assert kept.median() == pytest.approx(found_for(rows, ComBat())["variance_explained"]["batch"]["before"])
     assert effects(rows.drop(columns="@batch.CT"), rows.drop(columns="@batch.CT")).empty
+
+
+class Witness(TransformerMixin, BaseEstimator):
+    """Change nothing, and see that no group is both fitted and new."""
+
+    together: ClassVar[list[bool]] = []
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> "Witness":
+        self.groups_ = set(X["@group"])
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        if set(X["@group"]) != self.groups_:
+            Witness.together.append(bool(self.groups_ & set(X["@group"])))
+        return X
+
+
+def test_the_held_out_rows_are_of_patients_that_the_fit_has_not_seen() -> None:
+    """Two lesions of each patient: without groups a patient's other lesion is fitted."""
+    rows = rows_with(1.0).assign(**{"@group": [f"P{place // 6 * 3 + place % 3}" for place in range(90)]})
+    assert rows.groupby("@group").size().eq(2).all()
+    columns = [name for name in rows if name.startswith("CT.")]
+    batch = rows["@batch.CT"].to_numpy(dtype=object)
+    Witness.together.clear()
+    held = hold_out(rows, columns, batch, Witness, 0)
+    assert held is not None
+    assert (held.folds, len(held.places), Witness.together) == (5, 90, [False] * 5)
+    np.testing.assert_array_equal(held.values, rows[columns].to_numpy(float))
+
+
+def test_batches_of_one_patient_cannot_be_told_in_others() -> None:
+    rows = rows_with(1.0, n=30)
+    columns = [name for name in rows if name.startswith("CT.")]
+    batch = rows["@batch.CT"].to_numpy(dtype=object)
+    assert hold_out(rows.assign(**{"@group": batch}), columns, batch, Untouched().build, 0) is None
+    two = np.where(batch == "a", "P0", [f"P{place}" for place in range(30)])  # of b and c only
+    held = hold_out(rows.assign(**{"@group": two}), columns, batch, Untouched().build, 0)
+    assert held is not None
+    assert (held.batches, len(held.places)) == (2, 20)
+
+
+def test_where_the_groups_leave_a_fit_one_batch_nothing_is_told() -> None:
+    """Held out together, the first two groups leave a row of batch a alone, from which nothing can be learnt."""
+    groups, batch = ["G1", "G2", "G1", "G2", "G3"], np.array(["b", "b", "a", "b", "a"], dtype=object)
+    dealt = StratifiedGroupKFold(2, shuffle=True, random_state=0).split(batch, batch, groups)
+    assert [set(batch[train]) for train, _ in dealt].count({"a"}) == 1
+    rows = pd.DataFrame({"CT.F0": [0.0, 1.0, 2.0, 3.0, 5.0], "@batch.CT": batch, "@group": groups})
+    held = hold_out(rows, ["CT.F0"], batch, Untouched().build, 0)
+    assert held is not None
+    assert 0.0 <= held.accuracy["after"] <= 1.0
+    assert 0.5 in (held.auc["before"], held.auc["after"])

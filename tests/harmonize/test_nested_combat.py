@@ -118,6 +118,59 @@ def test_a_fused_volume_has_the_variables_of_its_parts_and_all_modalities_can_sh
     assert everywhere["PET"]["order"] == ["kernel"]
 
 
+FUSED = "fused-average-CT_MR_T1"
+
+
+def fused_scans() -> pd.DataFrame:
+    rows = scans()
+    ct = rows.filter(regex="^CT")
+    blocks = [ct.set_axis(ct.columns.str.replace("CT", name), axis=1) for name in ("MR_T1", FUSED)]
+    whole = pd.concat([rows, *blocks], axis=1)
+    return whole.assign(**{"@batch.MR_T1": rows["@batch.CT"], f"@batch.{FUSED}": rows["@batch.CT"]})
+
+
+@pytest.mark.parametrize(
+    "then", [{"*": ("kernel",)}, {"CT": ("kernel",)}, {"MR_T1": ("kvp",), "*": ("kernel",)}, {FUSED: ("kvp",)}]
+)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_an_image_alone_is_harmonised_as_beside_its_parts(then: dict[str, tuple[str, ...]], labelled: bool) -> None:
+    """An arm of the fused image sees neither the parts' features nor, in a study, their batches."""
+    whole = fused_scans()
+    parts = [name for name in whole if name.startswith(("CT.", "MR_T1."))]
+    alone = whole.drop(columns=parts if labelled else [*parts, "@batch.CT", "@batch.MR_T1"])
+    config = NestedCombat(then=then).resolved(["CT", "MR_T1", FUSED])
+    nested, single = config.build().fit(whole), config.build().fit(alone)
+    assert single.report_[FUSED]["order"] == nested.report_[FUSED]["order"] != ["batch"]
+    own = [name for name in whole if name.startswith(FUSED)]
+    pd.testing.assert_frame_equal(single.transform(alone)[own], nested.transform(whole)[own], check_exact=True)
+    unresolved = NestedCombat(then=then).build().fit(whole)
+    pd.testing.assert_frame_equal(unresolved.transform(whole), nested.transform(whole), check_exact=True)
+
+
+def test_an_image_whose_parts_are_not_known_has_the_variables_of_all_and_refuses_named_ones() -> None:
+    whole = fused_scans()
+    alone = whole.drop(columns=[n for n in whole if n.startswith(("CT.", "MR_T1.", "@batch.CT", "@batch.MR"))])
+    assert NestedCombat(then={"*": ("kernel",)}).build().fit(alone).report_[FUSED]["order"] == ["batch", "kernel"]
+    assert NestedCombat(then={"PET": ("kernel",)}).build().fit(alone).report_[FUSED]["order"] == ["batch"]
+    both = NestedCombat(then={"CT": ("kernel",), "MR_T1": ()}).build().fit(alone)
+    assert both.report_[FUSED]["order"] == ["batch", "kernel"]
+    with pytest.raises(ConfigError, match="then names CT, but the volume's parts cannot be told") as caught:
+        NestedCombat(then={"CT": ("kernel",), "*": ("kvp",)}).build().fit(alone)
+    assert f"harmonizer.then: {{{FUSED}: [...]}}" in caught.value.hint
+
+
+def test_a_number_is_the_same_label_however_it_is_stored() -> None:
+    rows = scans()
+    nested = NestedCombat(then={"CT": ("kvp",)}).build().fit(rows)
+    wanted = numbers(nested.transform(rows))
+    for stored in (rows["@kvp"].astype(float), rows["@kvp"].astype(str), rows["@kvp"].astype(float).astype(str)):
+        other = rows.assign(**{"@kvp": stored})
+        assert not nested.flagged(other)["CT"].any()
+        np.testing.assert_array_equal(numbers(nested.transform(other)), wanted)
+        again = NestedCombat(then={"CT": ("kvp",)}, order="searched").build().fit(other)
+        assert set(again.report_["CT"]["steps"]["kvp"]) == {"100", "120"}
+
+
 def test_refuses_what_is_no_batch_variable() -> None:
     with pytest.raises(ValidationError, match="CT: 'outcome' is not a column of batches"):
         NestedCombat(then={"CT": ("outcome",)})

@@ -34,11 +34,39 @@ def test_missing_values_stay_missing_and_are_counted(table: FeatureTable) -> Non
     result = Harmonize()(table.with_values(values))
     assert result.table.values.isna().equals(values.isna())
     assert result.diagnostics["CT"]["report"]["imputed_cells"] == 41
-    assert result.diagnostics["MR"]["report"]["subjects_passed"] == ["S05"]
-    assert "1 rows have no batch label and are left as they are" in result.diagnostics["MR"]["report"]["flags"]
+    report = result.diagnostics["MR"]["report"]
+    assert (report["rows_lacking"], report["subjects_passed"]) == (1, [])
+    assert "1 rows lack the modality and take no part in it" in report["flags"]
+    assert sum(result.diagnostics["MR"]["batches"].values()) == 39
     without = Harmonize()(table.take(table.values.index.drop("S05")))
     others = result.table.values.drop(index="S05").filter(like="MR.")
     pd.testing.assert_frame_equal(others, without.table.values.filter(like="MR."))
+
+
+def test_the_transformer_takes_new_rows_that_lack_nothing(table: FeatureTable) -> None:
+    """A modality that someone lacked in fitting adds a flag to the rows; new rows need none."""
+    values = table.values.copy()
+    values.loc["S05", [f"MR.F{place}" for place in range(5)]] = np.nan
+    result = Harmonize()(table.with_values(values))
+    fresh = table.rows().drop(index="S05")
+    again = result.transformer.transform(fresh)[list(values.columns)]
+    pd.testing.assert_frame_equal(again, result.table.values.drop(index="S05"), check_exact=True)
+    moved = fresh[[*reversed(fresh.columns[:10]), *fresh.columns[10:]]]
+    with pytest.raises(DataError, match=r"0 missing .*, 0 new .*, or another order"):
+        result.transformer.transform(moved)
+
+
+def test_a_missing_modality_takes_no_part_in_further_variables(table: FeatureTable) -> None:
+    values = table.values.copy()
+    gone = table.values.index[1:20:2]
+    values.loc[gone, [f"MR.F{place}" for place in range(5)]] = np.nan
+    facts = table.subjects.assign(kernel=table.subjects["batch.MR"], **{"batch.MR": "x"})
+    stage = Harmonize(harmonizer=NestedCombat(then={"MR": ("kernel",)}))
+    result = stage(FeatureTable(values, facts))
+    without = stage(FeatureTable(values, facts).take(values.index.drop(gone)))
+    others = result.table.values.drop(index=gone).filter(like="MR.")
+    pd.testing.assert_frame_equal(others, without.table.values.filter(like="MR."), check_exact=True)
+    assert result.diagnostics["MR"]["others"] == without.diagnostics["MR"]["others"]
 
 
 def test_the_transformer_repeats_the_table(table: FeatureTable) -> None:

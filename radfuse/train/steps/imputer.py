@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from radfuse.data import table
 from radfuse.data.names import modality_of
 from radfuse.data.table import CONTEXT, context_columns, feature_columns
 from radfuse.errors import DataError
 
-MISSING = f"{CONTEXT}missing."
+MISSING = f"{CONTEXT}{table.MISSING}"
 
 
 class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
