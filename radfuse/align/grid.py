@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from radfuse.data.box import box_of, widened
 from radfuse.data.geometry import TOLERANCE_VOXELS, Geometry
 from radfuse.data.transform import Transform
 from radfuse.data.volume import Mask, Volume, reference_image, transform_to_sitk
@@ -110,13 +111,8 @@ def crop_to(regions: Iterable[Mask], margin_mm: float) -> Geometry:
     masks = list(regions)
     grid = masks[0].geometry
     union = np.logical_or.reduce([mask.inside for mask in masks])
-    where = np.argwhere(union)[:, ::-1]
     pad = np.ceil(margin_mm / np.asarray(grid.spacing_mm) - 1e-6).astype(int)
-    first = np.maximum(where.min(axis=0) - pad, 0)
-    last = np.minimum(where.max(axis=0) + pad, np.asarray(grid.size) - 1)
-    origin = (grid.index_to_physical @ [*first, 1.0])[:3]
-    x, y, z = (int(n) for n in last - first + 1)
-    return Geometry((x, y, z), grid.spacing_mm, tuple(float(v) for v in origin), grid.direction)  # type: ignore[arg-type]
+    return grid.part(widened(box_of(union), pad[::-1].tolist(), grid.shape))
 
 
 def crop(mask: Mask, grid: Geometry) -> Mask:
@@ -142,9 +138,3 @@ def lattice_mm(grid: Geometry, along: int = 16) -> npt.NDArray[np.float64]:
     matrix = grid.index_to_physical
     points: npt.NDArray[np.float64] = index @ matrix[:3, :3].T + matrix[:3, 3]
     return points
-
-
-def touches_border(mask: Mask) -> bool:
-    """Whether a region reaches the first or last voxel of its grid, where filters see the edge."""
-    inside = mask.inside
-    return any(bool(np.take(inside, end, axis=axis).any()) for axis in range(3) for end in (0, -1))

@@ -19,7 +19,6 @@ from radfuse.align.grid import (
     inside_share,
     lattice_mm,
     resample,
-    touches_border,
 )
 from radfuse.align.intensity import Intensity
 from radfuse.align.intensity.physical import Physical
@@ -28,6 +27,7 @@ from radfuse.align.registration import Registered, Registration
 from radfuse.align.registration.rigid import Rigid
 from radfuse.align.resolution import Triple, match
 from radfuse.component import Stage
+from radfuse.data.box import touches_border
 from radfuse.data.geometry import Geometry
 from radfuse.data.modality import unit_of
 from radfuse.data.subject import Subject
@@ -113,7 +113,7 @@ class Align(Stage):
         placed = {name: regions.get(name, regions[lead]) for name in aligned}
         others = spread(further, grid, aligned)
         for name, region in placed.items():
-            if touches_border(region):
+            if touches_border(region.inside):
                 warnings.append(f"the region measured in {name} touches the border of the grid")
             share = inside_share(transforms[name].apply(_voxel_centres_mm(region)), subject.volumes[name].geometry)
             if share < 1.0:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def finish(session: "Session", options: StudyOptions, *, judged: "Judged | None" = None) -> None:
     """Print the outcome of a study command and leave with 1 when subjects failed."""
-    failures = [problem for problem in session.ledger.failures() if problem.subject in session.only]
-    failures += judged.failed if judged is not None else ()
+    failures = session.failures()
+    # What no record tells, such as an MLflow that refused.
+    failures += [problem for problem in (judged.failed if judged is not None else ()) if problem not in failures]
     if options.as_json:
         typer.echo(json.dumps(_summary(session, failures, judged), indent=1))
         return _leave(failures)
@@ -63,6 +64,11 @@ def tell_failures(failures: "Sequence[Problem]") -> None:
     _leave(failures)
 
 
+def as_json(failures: "Sequence[Problem]") -> list[dict[str, str]]:
+    """Give failures as plain JSON values."""
+    return [{"subject": p.subject, "what": p.what, "hint": p.hint} for p in failures]
+
+
 def _leave(failures: "Sequence[Problem]") -> None:
     if failures:
         raise typer.Exit(1)
@@ -78,7 +84,7 @@ def print_plan(plan: dict[str, dict[str, int]], options: StudyOptions) -> None:
 
 def _summary(session: "Session", failures: "Sequence[Problem]", judged: "Judged | None") -> dict[str, Any]:
     summary: dict[str, Any] = {"run": str(session.store.root), "seconds": session.seconds}
-    summary["failures"] = [{"subject": p.subject, "what": p.what, "hint": p.hint} for p in failures]
+    summary["failures"] = as_json(failures)
     return summary | (judged.summary() if judged is not None else {})
 
 

@@ -12,6 +12,6 @@ def run(options: StudyOptions) -> None:
 
     with options.open() as session:
         if options.dry_run:
-            return print_plan(plan_study(session, "align", "fuse", "extract", "train"), options)
+            return print_plan(plan_study(session, "align", "fuse", "extract", "stability", "train"), options)
         warn_of_regions(foresee_study(session))
         finish(session, options, judged=run_study(session))

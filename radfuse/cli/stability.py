@@ -1,6 +1,7 @@
 """`radfuse stability`."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from radfuse.cli.options import StudyOptions, study_command
 
 if TYPE_CHECKING:
+    from radfuse.data.cohort import Problem
     from radfuse.run.stability import Stable
 
 
@@ -33,8 +35,9 @@ def stability(
         if options.dry_run:
             return _tell_plan(plan_stability(session), options)
         found = stability_study(session)
-    _tell(found, options)
-    tell_failures(found.failed)
+        failures = session.failures()
+    _tell(found, failures, options)
+    tell_failures(failures)
 
 
 def _tell_plan(plan: dict[str, dict[str, int]], options: StudyOptions) -> None:
@@ -43,14 +46,16 @@ def _tell_plan(plan: dict[str, dict[str, int]], options: StudyOptions) -> None:
     print_plan(plan, options)
 
 
-def _tell(found: "Stable", options: StudyOptions) -> None:
+def _tell(found: "Stable", failures: "Sequence[Problem]", options: StudyOptions) -> None:
     """Say in words how many features of each modality and class hold up."""
+    from radfuse.cli.finish import as_json
     from radfuse.extract.repeatability import verdict_counts
 
     counts = verdict_counts(found.table)
     if options.as_json:
         rows = json.loads(counts.reset_index().to_json(orient="records"))
-        return typer.echo(json.dumps({"table": str(found.folder / "icc.csv"), "counts": rows}, indent=1))
+        told = {"table": str(found.folder / "icc.csv"), "counts": rows, "failures": as_json(failures)}
+        return typer.echo(json.dumps(told, indent=1))
     words = [word for word in counts.columns if word != "features"]
     for modality in dict.fromkeys(counts.index.get_level_values("modality")):
         part = counts.loc[modality]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from radfuse.cli.finish import tell_failures
+from radfuse.cli.finish import as_json, tell_failures
 from radfuse.cli.options import StudyOptions
 
 
@@ -22,7 +22,7 @@ def make_maps(
     threads : in each process.
     """
     from radfuse.extract.voxelwise.stage import DEFAULT_FEATURES, Voxelwise
-    from radfuse.run.voxelwise import map_study, plan_maps, problems_of
+    from radfuse.run.voxelwise import map_study, plan_maps
 
     with options.open() as session:
         stage = Voxelwise(
@@ -38,13 +38,10 @@ def make_maps(
         typer.echo(str(plan), err=options.as_json)
         if options.dry_run:
             return None
-        records = map_study(session, plan)
-        place = session.store.folder(stage.name)
-        failures = [problem for problem in session.ledger.failures() if problem.subject in session.only]
-    failures += problems_of(records)
+        map_study(session, plan)
+        place, failures = session.store.folder(stage.name), session.failures()
     if options.as_json:
-        told = [{"subject": p.subject, "what": p.what, "hint": p.hint} for p in failures]
-        typer.echo(json.dumps({"maps": str(place), "failures": told}, indent=1))
+        typer.echo(json.dumps({"maps": str(place), "failures": as_json(failures)}, indent=1))
     else:
         typer.echo(f"maps in {place}")
     return tell_failures(failures)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from radfuse.data.box import Box, size_of
 from radfuse.errors import GeometryError
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -104,6 +105,12 @@ class Geometry:
         offset = np.asarray(self.direction).reshape(3, 3) @ (0.5 * (old_extent - new_extent))
         origin = tuple(float(v) for v in np.asarray(self.origin_mm) + offset)
         return replace(self, size=size, spacing_mm=spacing, origin_mm=origin)  # type: ignore[arg-type]
+
+    def part(self, box: Box) -> "Geometry":
+        """Give the grid of a box of this one, slices along z, y, x."""
+        z, y, x = box
+        origin = (self.index_to_physical @ [x.start, y.start, z.start, 1.0])[:3]
+        return replace(self, size=size_of(box), origin_mm=tuple(float(value) for value in origin))  # type: ignore[arg-type]
 
 
 def _mm(values: tuple[float, ...]) -> str:

@@ -53,7 +53,7 @@ def labels_of(given: object) -> Labels:
     else:
         parts = list(given) if isinstance(given, Sequence) else [given]
     found = {_whole(part, given) for part in parts}
-    if not found or (len(found) > 1 and min(found) < 1):
+    if not found or min(found) < 1:
         raise ConfigError(
             f"labels must be whole numbers above 0, a union of them such as 1+2, or `all`; found {given!r}"
         )
@@ -76,6 +76,6 @@ def _whole(part: object, given: object) -> int:
         number = float(part)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = -1.0
-    if isinstance(part, bool) or number < 0 or not number.is_integer():
-        raise ConfigError(f"labels must be whole numbers, a union such as 1+2, or `all`; found {given!r}")
+    if isinstance(part, bool) or not number.is_integer():
+        number = -1.0
     return int(number)

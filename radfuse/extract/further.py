@@ -44,6 +44,15 @@ def further_regions(subject: Subject, derived: Mapping[str, Region]) -> dict[str
     return found
 
 
+def reach_of(derived: Mapping[str, Region]) -> float:
+    """Say how far the derived regions go beyond those that were drawn, in millimetres; a ring around a ring adds up."""
+    found: dict[str, float] = {}
+    for name, region in derived.items():
+        reach = region.reach_mm + found.get(region.of or "", 0.0)
+        found |= dict.fromkeys(region.names(name), reach)
+    return max(found.values(), default=0.0)
+
+
 def _drawn(subject: Subject, name: str) -> Derived:
     masks = subject.regions.get(name, {})
     return Derived(masks) if masks else Derived(why=subject.absent.get(name, f"{name} is not drawn"))

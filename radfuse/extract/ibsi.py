@@ -30,7 +30,7 @@ class Ibsi(Extractor):
         "IBSI's value is 3. None keeps all.",
     )
     rounding: Literal["HU", "always", "never"] = Field(
-        "HU", description="Round interpolated intensities to whole numbers: of volumes in HU, of all, of none."
+        "HU", description="Round intensities to whole numbers after interpolation: of volumes in HU, of all, of none."
     )
     dimensionality: Literal["2D", "3D"] | None = Field(
         None, description="Texture within slices (merged over them) or in space; None: as `force2D` says."
@@ -45,7 +45,8 @@ class Ibsi(Extractor):
     )
     ivh_bin_width: PositiveFloat | None = Field(
         None,
-        description="Bin width of the intensity-volume histogram; None: whole intensities as they are, others in 1000.",
+        description="Bin width of the intensity-volume histogram; None: rounded intensities as they are, others in "
+        "1000 bins.",
     )
     ivh_bin_count: PositiveInt | None = Field(
         None, description="Number of bins of the intensity-volume histogram, instead of a width; IBSI's value is 1000."

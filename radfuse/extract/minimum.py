@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from radfuse.data.box import box_of, size_of
 from radfuse.data.volume import Mask, geometry_of, reference_image
 
 
@@ -38,7 +37,7 @@ def region_measured(mask: Mask, settings: Mapping[str, Any]) -> Mask:
 
 def refusal(mask: Mask, settings: Mapping[str, Any]) -> str:
     """Say why PyRadiomics would refuse a region (`imageoperations.checkMask`); empty when it would not."""
-    wide = sum(size > 1 for size in box_of(mask))
+    wide = sum(size > 1 for size in size_of(box_of(mask.inside)))
     least = int(settings.get("minimumROIDimensions", 2))
     size = settings.get("minimumROISize")
     if mask.voxels == 0:
@@ -50,10 +49,3 @@ def refusal(mask: Mask, settings: Mapping[str, Any]) -> str:
     if size is not None and mask.voxels <= size:
         return f"{mask.voxels} voxels are not more than minimumROISize ({size:g})"
     return ""
-
-
-def box_of(mask: Mask) -> tuple[int, int, int]:
-    """Give the size of a region's bounding box, x, y, z in voxels; zeros where it is empty."""
-    places = [np.flatnonzero(mask.inside.any(axis=axes)) for axes in ((0, 1), (0, 2), (1, 2))]
-    x, y, z = (int(found[-1] - found[0] + 1) if len(found) else 0 for found in places)
-    return x, y, z

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from radfuse.component import Stage
+from radfuse.data.box import Box, box_of, widened
 from radfuse.data.geometry import Geometry
 from radfuse.data.repeatability import UNPERTURBED, Kind
 from radfuse.data.subject import Subject
@@ -47,7 +48,9 @@ class Stability(Stage):
         "anew, which is what another examination would do and takes as long as fusing so many times.",
     )
     margin_mm: PositiveFloat = Field(
-        40.0, description="How much around the region is kept: as far as filters look. Fusing anew keeps everything."
+        40.0,
+        description="How much around the regions is kept, derived ones too: as far as filters look. Fusing anew keeps "
+        "everything.",
     )
     seed: NonNegativeInt = Field(0, description="Decides every perturbation, together with the subject's name.")
     icc: Kind = Field(
@@ -55,7 +58,15 @@ class Stability(Stage):
     )
     confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Coverage of its intervals.")
 
-    def __call__(self, subject: Subject, number: int, aligned: Mapping[str, Any], *, whole: bool = False) -> Subject:
+    def __call__(
+        self,
+        subject: Subject,
+        number: int,
+        aligned: Mapping[str, Any],
+        *,
+        whole: bool = False,
+        reach_mm: float = 0.0,
+    ) -> Subject:
         """Give the subject as a repetition would have seen it; number 0 is the subject as it is.
 
         What happens follows from the seed, the subject's name, the number and the step: from no order of work.
@@ -66,12 +77,13 @@ class Stability(Stage):
         number : which repetition.
         aligned : what align found for the subject.
         whole : keep the whole grid, for what looks at all of an image: fusion, or PyRadiomics' ``normalize``.
+        reach_mm : how far regions that will be derived go beyond the drawn ones; so much more is kept.
         """
         if number == UNPERTURBED:
             return subject
         subject = _sharing(subject)
         if not whole:
-            subject = _cropped(subject, self.margin_mm)
+            subject = _cropped(subject, self.margin_mm + reach_mm)
         names = sorted(subject.volumes, key=lambda name: name != aligned.get("reference"))
         steps = [perturbation.informed(aligned).build() for perturbation in self.chain]
         seeds = [[self.seed, number, step, *subject.id.encode()] for step in range(len(steps))]
@@ -160,7 +172,7 @@ def _cropped(subject: Subject, margin_mm: float) -> Subject:
         mask.geometry: _box([each for each in masks if each.geometry == mask.geometry], margin_mm) for mask in masks
     }
     volumes = {
-        name: Volume(np.ascontiguousarray(volume.array[box]), _part(volume.geometry, box), name, volume.unit)
+        name: Volume(np.ascontiguousarray(volume.array[box]), volume.geometry.part(box), name, volume.unit)
         for name, volume in subject.volumes.items()
         for box in [boxes[subject.masks[name].geometry]]
     }
@@ -169,24 +181,13 @@ def _cropped(subject: Subject, margin_mm: float) -> Subject:
     def part(mask: Mask) -> Mask:
         box = boxes[mask.geometry]
         if id(mask) not in cut:
-            cut[id(mask)] = Mask(np.ascontiguousarray(mask.array[box]), _part(mask.geometry, box), mask.label)
+            cut[id(mask)] = Mask(np.ascontiguousarray(mask.array[box]), mask.geometry.part(box), mask.label)
         return cut[id(mask)]
 
     return replace(_with_masks(subject, part), volumes=volumes, matched={})
 
 
-def _box(masks: Sequence[Mask], margin_mm: float) -> tuple[slice, slice, slice]:
+def _box(masks: Sequence[Mask], margin_mm: float) -> Box:
     grid = masks[0].geometry
-    where = np.argwhere(np.logical_or.reduce([mask.inside for mask in masks]))
     pad = np.ceil(margin_mm / np.asarray(grid.spacing_mm[::-1])).astype(int)
-    first = np.maximum(where.min(axis=0) - pad, 0)
-    last = np.minimum(where.max(axis=0) + pad, np.asarray(grid.shape) - 1)
-    z, y, x = (slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
-    return z, y, x
-
-
-def _part(grid: Geometry, box: tuple[slice, slice, slice]) -> Geometry:
-    z, y, x = box
-    origin = tuple(float(value) for value in (grid.index_to_physical @ [x.start, y.start, z.start, 1.0])[:3])
-    size = (x.stop - x.start, y.stop - y.start, z.stop - z.start)
-    return Geometry(size, grid.spacing_mm, origin, grid.direction)  # type: ignore[arg-type]
+    return widened(box_of(np.logical_or.reduce([mask.inside for mask in masks])), pad.tolist(), grid.shape)

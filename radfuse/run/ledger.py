@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from radfuse.component import Stage
@@ -9,14 +10,17 @@ from radfuse.config import Config
 from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.region import label_text
 from radfuse.errors import StageError
+from radfuse.extract.voxelwise.stage import Voxelwise
 from radfuse.run.store import Record, Store, digest, file_digest, libraries
 
 DECIDING = {
     "align": ("SimpleITK", "numpy"),
     "fuse": ("torch", "PyWavelets", "curvelets", "scipy", "SimpleITK", "scikit-learn", "numpy"),
-    "extract": ("pyradiomics-cuda", "SimpleITK", "PyWavelets", "numba", "numpy"),
+    "extract": ("pyradiomics-cuda", "SimpleITK", "PyWavelets", "scipy", "scikit-learn", "numba", "numpy"),
 }
 """The distributions whose version decides a stage's numbers."""
+
+SOURCE = "features.json"
 
 
 class Ledger:
@@ -72,6 +76,19 @@ class Ledger:
             self._keys[place] = digest(stage.name, stage.version, settings, inputs, deciding)
         return self._keys[place]
 
+    def stability_key(self, subject: str) -> str:
+        """Hash what the repeated measurements of a subject depend on: all that extract does, and the perturbations."""
+        stage, extract = self.config.stability, self.config.extract
+        return digest(
+            stage.name, stage.version, stage.deciding, self.key(extract, subject), libraries(*DECIDING["extract"])
+        )
+
+    def maps_key(self, stage: Voxelwise, subject: str) -> str:
+        """Hash what the maps of a subject depend on, whichever features they are of."""
+        settings = stage.model_dump(mode="json", exclude={"features"})
+        inputs = self.key(self.before(self.config.extract)[-1], subject)
+        return digest(stage.name, stage.version, settings, inputs, libraries(*DECIDING["extract"]))
+
     def record(self, stage: Stage, subject: str) -> Record | None:
         """The record of a subject with these scans and settings, done or failed."""
         found = self.store.read(stage.name, subject)
@@ -120,6 +137,15 @@ class Ledger:
         """Hash what a feature table of some subjects comes from: their features' keys and their facts."""
         facts = self.cohort.subjects.loc[list(subjects)].to_csv()
         return digest([(subject, self.key(self.config.extract, subject)) for subject in subjects], facts)
+
+    @property
+    def tabled(self) -> bool:
+        """Whether the feature table is of the present scans, settings and subjects."""
+        try:
+            source = json.loads((self.store.root / SOURCE).read_text(encoding="utf-8"))["made_from"]
+        except (OSError, ValueError, KeyError):
+            return False
+        return bool(source == self.made_from(self.measured))
 
     def _failed(self, stages: Sequence[Stage], subject: str) -> bool:
         records = (self.record(stage, subject) for stage in stages)

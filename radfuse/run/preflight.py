@@ -10,6 +10,7 @@ import pandas as pd
 
 from radfuse.align.foresight import foresee
 from radfuse.config import Config
+from radfuse.data.box import box_of, size_of
 from radfuse.data.cohort import Cohort, Problem, Scan
 from radfuse.data.geometry import Geometry
 from radfuse.data.names import fused_name
@@ -17,7 +18,7 @@ from radfuse.data.reading.images import read_geometry
 from radfuse.data.region import label_text
 from radfuse.data.volume import Mask
 from radfuse.errors import RadfuseError
-from radfuse.extract.minimum import box_of, refusal, region_measured
+from radfuse.extract.minimum import refusal, region_measured
 from radfuse.extract.parameters import parameters_for
 from radfuse.run.store import write
 from radfuse.run.subjects import read_outlines
@@ -177,7 +178,7 @@ class _Subject:
             settings = parameters_for(name, self.config.extract.parameters).get("setting") or {}
             # An empty region cannot be resampled; there is nothing left to count.
             measured = region_measured(aligned, settings) if aligned.voxels else aligned
-            box = " x ".join(map(str, box_of(measured)))
+            box = " x ".join(map(str, size_of(box_of(measured.inside))))
             why = refusal(measured, settings)
             if aligned.voxels < least:
                 why = f"{aligned.voxels} voxels on the common grid, expected at least {least}"

@@ -23,13 +23,14 @@ from radfuse.run import subjects
 from radfuse.run.device import choose_device
 from radfuse.run.environment import describe_environment
 from radfuse.run.executors.local import LocalExecutor
-from radfuse.run.ledger import Ledger
+from radfuse.run.failures import gathered
+from radfuse.run.ledger import SOURCE, Ledger
 from radfuse.run.logs import RunLog
 from radfuse.run.progress import Listener, Silent
 from radfuse.run.store import NOTHING, Record, Redo, Store, write, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
 
-TIMINGS, SOURCE = "timings.json", "features.json"
+TIMINGS = "timings.json"
 
 
 class Session:
@@ -150,11 +151,7 @@ class Session:
         if not path.is_file():
             raise StageError(f"{self.store.root} has no features", hint="Run `radfuse extract` first.")
         self.ledger.require(self.ledger.eligible, self.ledger.stages)
-        try:
-            source = json.loads((self.store.root / SOURCE).read_text(encoding="utf-8"))["made_from"]
-        except (OSError, ValueError, KeyError):
-            source = ""
-        if source != self.ledger.made_from(self.ledger.measured):
+        if not self.ledger.tabled:
             raise StageError(
                 f"{path.with_suffix('.csv')} was made from other scans, settings or subjects",
                 hint="Run `radfuse extract`; it redoes only what changed.",
@@ -170,9 +167,16 @@ class Session:
         redo = sum(self.redo.wants(record) for record in records)
         return {"reuse": len(records) - redo, "redo": redo}
 
-    def write_failures(self, more: Sequence[Problem] = ()) -> Path:
-        """Write report/failures.csv: subject, stage, what, hint."""
-        table = failure_table([*self.ledger.failures(), *more])
+    def failures(self) -> list[Problem]:
+        """Give what the records of all stages say went wrong, for the subjects that this session works on."""
+        found = gathered(self.ledger)
+        if set(self.only) == set(self.cohort.ids):
+            return found
+        return [problem for problem in found if problem.subject in self.only]
+
+    def write_failures(self) -> Path:
+        """Write report/failures.csv, of everybody and every stage: subject, stage, what, hint."""
+        table = failure_table(gathered(self.ledger))
         path = self.store.root / "report" / "failures.csv"
         write(path, lambda temporary: table.to_csv(temporary, index=False))
         return path

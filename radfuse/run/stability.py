@@ -16,6 +16,7 @@ from radfuse.data.names import is_fused
 from radfuse.data.repeatability import PERTURBATION, SUBJECT, UNPERTURBED
 from radfuse.data.subject import Subject
 from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
+from radfuse.extract.further import reach_of
 from radfuse.extract.parameters import parameters_for
 from radfuse.extract.repeatability import icc_table
 from radfuse.extract.stability import Stability
@@ -23,9 +24,9 @@ from radfuse.extract.stage import Extract
 from radfuse.fuse.stage import Fuse
 from radfuse.run import subjects
 from radfuse.run.device import choose_device
-from radfuse.run.ledger import DECIDING
+from radfuse.run.failures import stability_problems
 from radfuse.run.session import Session
-from radfuse.run.store import Record, Store, digest, libraries, write, write_text
+from radfuse.run.store import Record, Store, digest, write, write_text
 from radfuse.run.tasks import killed, recorded
 
 T = TypeVar("T")
@@ -101,15 +102,23 @@ def stability_study(session: Session) -> Stable:
         records[task.subject] = record
         session.log.wrote(record.status, stage=STAGE, subject=task.subject, seconds=record.seconds, what=record.what)
         session.listener.advanced(STAGE, record)
+    session.write_failures()
     found = _write(session, {subject: records[subject] for subject in ready})
     session.timed(STAGE, began, worked=bool(due))
-    session.write_failures(found.failed)
     return found
 
 
-def plan_stability(session: Session) -> dict[str, dict[str, int]]:
-    """Say how many subjects' measurements would be reused and how many made."""
-    ready = [subject for subject in _ready(session) if subject in session.ids]
+def plan_stability(session: Session, *, whole_run: bool = False) -> dict[str, dict[str, int]]:
+    """Say how many subjects' measurements would be reused and how many made.
+
+    Parameters
+    ----------
+    whole_run : the stages before will have run by then, so that whoever has not failed in them is measured.
+    """
+    if whole_run:
+        ready = [subject for subject in session.ids if not _fails_before(session, subject)]
+    else:
+        ready = [subject for subject in _ready(session) if subject in session.ids]
     records = [session.store.current(STAGE, subject, _key(session, subject)) for subject in ready]
     redo = sum(session.redo.wants(record) for record in records)
     return {STAGE: {"reuse": len(records) - redo, "redo": redo}}
@@ -141,14 +150,15 @@ def perform_stability(task: StabilityTask) -> Record:
     return recorded(store, STAGE, task.subject, task.key, work)
 
 
+def stability_stands(session: Session) -> bool:
+    """Say whether the measurements are there and of the present study."""
+    return _source(session) == _made_from(session, _ready(session))
+
+
 def require_stability(session: Session) -> None:
     """Refuse to drop unstable features by measurements that are missing or not of the present study."""
-    path = session.store.folder(STAGE) / SOURCE
-    try:
-        source = json.loads(path.read_text(encoding="utf-8"))["made_from"]
-    except (OSError, ValueError, KeyError):
-        source = ""
-    if source != _made_from(session, _ready(session)):
+    if not stability_stands(session):
+        path, source = session.store.folder(STAGE) / SOURCE, _source(session)
         wrong = "was made from other scans, settings or subjects" if source else "does not exist"
         raise StageError(
             f"train.stability needs {path.with_name(FEATURES)}, which {wrong}",
@@ -158,8 +168,8 @@ def require_stability(session: Session) -> None:
 
 def _perturbed(task: StabilityTask, subject: Subject, number: int, aligned: Mapping[str, Any]) -> Subject:
     if number == UNPERTURBED or task.fuse is None:
-        names = list(subject.volumes)
-        return task.stability(subject, number, aligned, whole=_normalizes(task.extract, names))
+        whole = _normalizes(task.extract, list(subject.volumes))
+        return task.stability(subject, number, aligned, whole=whole, reach_mm=reach_of(task.extract.regions))
     parts = _without_fused(subject)
     again = task.fuse(task.stability(parts, number, aligned, whole=True), task.device)
     return replace(again, volumes={name: again.volumes[name] for name in subject.volumes})
@@ -195,9 +205,21 @@ def _task(session: Session, subject: str) -> StabilityTask:
 
 
 def _key(session: Session, subject: str) -> str:
-    # The key of extract follows the scans, align, fuse and the parameters: everything that is measured again.
-    stage, deciding = session.config.stability, libraries(*DECIDING["extract"], "scipy")
-    return digest(STAGE, stage.version, stage.deciding, session.ledger.key(session.config.extract, subject), deciding)
+    return session.ledger.stability_key(subject)
+
+
+def _source(session: Session) -> str:
+    try:
+        return str(json.loads((session.store.folder(STAGE) / SOURCE).read_text(encoding="utf-8"))["made_from"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _fails_before(session: Session, subject: str) -> bool:
+    """Whether a stage before has refused the subject and will not be tried again."""
+    before = session.ledger.before(session.config.extract)
+    records = [session.ledger.record(stage, subject) for stage in before]
+    return any(r is not None and not r.done and not session.redo.wants(r) for r in records)
 
 
 def _ready(session: Session) -> list[str]:
@@ -213,13 +235,7 @@ def _write(session: Session, records: Mapping[str, Record]) -> Stable:
     """Write features.parquet and icc.csv of the subjects that could be measured."""
     folder, store = session.store.folder(STAGE), session.store
     done = [subject for subject, record in records.items() if record.done]
-    failed = [Problem(s, f"{STAGE}: {r.what}", r.hint, fatal=False) for s, r in records.items() if not r.done]
-    for subject in done:
-        missing = records[subject].findings.get("failed", {})
-        if missing:
-            first = next(iter(missing.values()))
-            what = f"{STAGE}: {len(missing)} repetitions could not be measured, so it is in no ICC: {first}"
-            failed.append(Problem(subject, what, "Weaken stability.chain, or leave the subject out.", fatal=False))
+    failed = stability_problems(records.values())
     if len(done) < 2:
         raise DataError(
             f"{len(done)} subjects could be measured again, and agreement needs two: "

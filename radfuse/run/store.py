@@ -107,11 +107,14 @@ class Store:
                 return None
         return record
 
-    def open(self, stage: str, item: str = "") -> Path:
-        """Make a task's folder ready for writing: without a record, so without a result."""
+    def open(self, stage: str, item: str = "", meanwhile: Record | None = None) -> Path:
+        """Make a task's folder ready for writing: without a record, so without a result, or with the one given."""
         folder = self.folder(stage, item)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECORD).unlink(missing_ok=True)
+        if meanwhile is not None:
+            self.close(meanwhile)
+        else:
+            (folder / RECORD).unlink(missing_ok=True)
         for stale in folder.glob(".tmp-*"):
             if not process_lives(stale.name.split("-")[1]):
                 stale.unlink(missing_ok=True)

@@ -10,34 +10,39 @@ from typing import Any
 import pandas as pd
 
 from radfuse.config import Config
-from radfuse.data.cohort import Problem, refuse
+from radfuse.data.cohort import refuse
 from radfuse.data.predictions import Predictions
 from radfuse.data.study import Study
 from radfuse.data.subject import Subject
 from radfuse.data.table import FeatureTable
 from radfuse.run import subjects
 from radfuse.run.environment import environment
+from radfuse.run.failures import JUDGED, judged_key, judged_state
 from radfuse.run.harmonizing import DIAGNOSTICS, verdicts, write_harmonized
-from radfuse.run.judging import PERTURBED, PREDICTIONS, WITHHELD, Judged, judge, plan_arms
+from radfuse.run.judging import PREDICTIONS, WITHHELD, Judged, judge, plan_arms
 from radfuse.run.preflight import Foreseen, foresee_regions, region_problems, write_regions
 from radfuse.run.seen import refuse_seen
 from radfuse.run.session import Session, failure_table
-from radfuse.run.stability import require_stability, stability_study
+from radfuse.run.stability import plan_stability, require_stability, stability_stands, stability_study
 from radfuse.run.store import Record, digest, digests, file_digest, libraries, write_bytes, write_text
 from radfuse.run.tracking import Trained, tracked
 from radfuse.run.validate import outcome_problems
-
-JUDGED = "judged.json"
 
 
 def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str, dict[str, int]]:
     """Say how many results of each stage would be reused and how many computed."""
     skipped = set() if session.ledger.fuses else {"fuse"}
-    found = {stage: session.plan(stage) for stage in stages if stage not in {"train"} | skipped}
+    found = {stage: session.plan(stage) for stage in stages if stage not in {"stability", "train"} | skipped}
+    steady = session.config.train.stability is not None
+    if steady and "stability" in stages:
+        found |= plan_stability(session, whole_run=True)
     if "train" in stages:
         waits = any(counts["redo"] for counts in found.values())
-        if waits:  # the arms follow from a feature table that is not there yet
+        waits |= steady and "stability" in stages and not stability_stands(session)
+        if waits:  # the arms follow from a feature table, or from measurements, that are not there yet
             return found
+        if steady:
+            require_stability(session)
         found["train"] = plan_arms(
             session.store, session.table(), session.config.train, session.config.harmonize, fusion
         )
@@ -98,9 +103,10 @@ def train_study(session: Session, fusion: str) -> Judged:
         fusion=fusion, redo=session.redo,
     )  # fmt: skip
     session.timed("train", began, worked=judged.trained > 0)
-    session.write_failures(judged.failed)
     failed = [[problem.subject, problem.what, problem.hint] for problem in judged.failed]
-    write_text(session.store.folder("report") / JUDGED, json.dumps({"key": _judged_key(session), "failed": failed}))
+    state = {"key": judged_key(session.ledger), "failed": failed}
+    write_text(session.store.folder("report") / JUDGED, json.dumps(state))
+    session.write_failures()
     page = report_study(session)
     hashes, settings = _hashes(session), public_settings(config)
     trained = Trained(session.store, session.study, config.name, config.tracking, table, settings, judged, hashes)
@@ -130,11 +136,10 @@ def collect(session: Session) -> Study:
     store, config = session.store, session.config
     folder = store.folder("report")
     table = session.table() if (store.root / "features.parquet").is_file() else None
-    state = _judged_state(session) if table is not None else None
+    state = judged_state(session.ledger) if table is not None else None
     diagnostics = store.folder("harmonize") / DIAGNOSTICS
     harmonized = table is not None and store.current("harmonize", "", _harmonize_key(session)) is not None
-    failures = failure_table([*session.ledger.failures(), *failed_arms(session)])
-    failed = set(failures["subject"])
+    failed = {problem.subject for problem in session.ledger.failures()}
     roster = session.cohort.subjects.assign(
         status=["failed" if subject in failed else "complete" for subject in session.cohort.ids]
     )
@@ -142,7 +147,7 @@ def collect(session: Session) -> Study:
         name=config.name,
         config=public_settings(config),
         roster=roster,
-        failures=failures,
+        failures=failure_table(session.failures()),
         findings=session.ledger.findings(),
         examples=_examples(session, config.report.examples),
         table=table,
@@ -156,34 +161,11 @@ def collect(session: Session) -> Study:
     )
 
 
-def failed_arms(session: Session) -> list[Problem]:
-    """The arms that could not be trained with the present features and settings."""
-    state = _judged_state(session) or {}
-    return [Problem(arm, what, hint, fatal=False) for arm, what, hint in state.get("failed", ())]
-
-
 def public_settings(config: Config) -> dict[str, Any]:
     """The settings that decide results, without where the files lie on this machine."""
     settings = config.model_dump(mode="json", exclude={"execution"})
     settings["cohort"]["root"] = "."
     return settings
-
-
-def _judged_state(session: Session) -> dict[str, Any] | None:
-    """What the last training left, when it is of the present features and settings."""
-    try:
-        state = json.loads((session.store.folder("report") / JUDGED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return dict(state) if state.get("key") == _judged_key(session) else None
-
-
-def _judged_key(session: Session) -> str:
-    config = session.config
-    stages = [config.train.model_dump(mode="json"), config.harmonize.model_dump(mode="json")]
-    measured = session.store.root / PERTURBED
-    steady = [file_digest(measured)] if config.train.stability is not None and measured.is_file() else []
-    return digest(stages, file_digest(session.store.root / "features.parquet"), *steady)
 
 
 def _harmonize_key(session: Session) -> str:

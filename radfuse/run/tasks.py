@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,30 @@ def perform(task: SubjectTask) -> Record:
 
 
 def recorded(
-    store: Store, stage: str, item: str, key: str, work: Callable[[Path], tuple[list[str], Mapping[str, Any]]]
+    store: Store,
+    stage: str,
+    item: str,
+    key: str,
+    work: Callable[[Path], tuple[list[str], Mapping[str, Any]]],
+    meanwhile: Record | None = None,
 ) -> Record:
-    """Run ``work`` on an opened folder and close it with a record of what it gave or how it failed."""
+    """Run ``work`` on an opened folder and close it with a record of what it gave or how it failed.
+
+    Parameters
+    ----------
+    meanwhile : the record until then, for work of which parts stand by themselves: ``work`` may write it anew with
+        more files, and those that it names last stay in the record of a failure. None: there is none till the end.
+    """
     began = time.perf_counter()
-    folder = store.open(stage, item)
+    folder = store.open(stage, item, meanwhile)
     try:
         files, findings = work(folder)
     except Exception as error:
-        return store.close(_failure(stage, item, key, time.perf_counter() - began, error))
+        failure = _failure(stage, item, key, time.perf_counter() - began, error)
+        stands = store.read(stage, item) if meanwhile is not None else None
+        if stands is not None:
+            failure = replace(failure, files=stands.files, findings=stands.findings)
+        return store.close(failure)
     seconds = time.perf_counter() - began
     return store.close(Record(stage, item, key, "done", round(seconds, 3), digests(folder, files), findings))
 
@@ -73,13 +88,13 @@ def lost(task: SubjectTask) -> Record:
     return store.close(_failure(task.stage.name, task.subject, task.key, 0.0, error))
 
 
-def killed(store: Store, stage: str, item: str, key: str) -> Record:
-    """Answer for a worker that was killed while it trained alone; the next run tries again."""
+def killed(store: Store, stage: str, item: str, key: str, meanwhile: Record | None = None) -> Record:
+    """Answer for a worker that was killed while it had this task alone; the next run tries again."""
 
     def work(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
         raise StageError("the worker process was killed, most likely for want of memory", hint="Use --jobs 1.")
 
-    return recorded(store, stage, item, key, work)
+    return recorded(store, stage, item, key, work, meanwhile)
 
 
 def _failure(stage: str, item: str, key: str, seconds: float, error: Exception) -> Record:

@@ -6,22 +6,20 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from radfuse.data.cohort import Problem
 from radfuse.data.reading.images import read_mask
 from radfuse.data.volume import Volume, geometry_of
 from radfuse.errors import DataError, StageError
 from radfuse.extract.voxelwise.stage import Voxelwise
 from radfuse.run import subjects
-from radfuse.run.ledger import DECIDING
 from radfuse.run.session import Session
-from radfuse.run.store import Record, Store, digest, libraries, write
+from radfuse.run.store import Record, Store, file_digest, write
 from radfuse.run.tasks import killed, recorded
 
 STAGE = Voxelwise.name
@@ -40,7 +38,7 @@ class MappingTask:
     root : the run folder.
     key : what the maps depend on, but for which features they are of.
     wanted : by volume, the features to map.
-    kept : files of earlier maps that stay.
+    kept : files of earlier maps that stay, with the SHA-256 of each.
     absent : files that earlier work could not make.
     fused : whether fused volumes are mapped too.
     threads : how many threads one worker may use.
@@ -51,10 +49,15 @@ class MappingTask:
     root: Path
     key: str
     wanted: Mapping[str, Sequence[str]]
-    kept: tuple[str, ...] = ()
+    kept: Mapping[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     fused: bool = False
     threads: int = 1
+
+    @property
+    def files(self) -> list[str]:
+        """The maps to make."""
+        return [map_file(name, feature) for name, features in self.wanted.items() for feature in features]
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class MapPlan:
     @property
     def files(self) -> int:
         """How many maps will be made."""
-        return sum(len(features) for task in self.tasks for features in task.wanted.values())
+        return sum(len(task.files) for task in self.tasks)
 
     def __str__(self) -> str:
         maps = f"{self.files} maps of {len(self.tasks)} subjects, about {self.bytes / 1e6:.1f} MB"
@@ -100,23 +103,22 @@ def plan_maps(session: Session, stage: Voxelwise, threads: int = 1) -> MapPlan:
         raise DataError("no subject has a volume to map", hint="Run `radfuse align` first, and see failures.csv.")
     stage.require_matches(volumes)
     chosen = {name: stage.chosen(name) for name in volumes}
-    settings = stage.model_dump(mode="json", exclude={"features"})
-    deciding = libraries(*DECIDING["extract"], "scipy")
     tasks, standing, size = [], {}, 0
     for subject, region in regions.items():
-        key = digest(STAGE, stage.version, settings, ledger.key(before[-1], subject), deciding)
+        key = ledger.maps_key(stage, subject)
         record = store.current(STAGE, subject, key)
-        made = set(record.files) if record is not None else set()
+        made = dict(record.files) if record is not None else {}
         # A filter that the image is too small for gives no map, today as yesterday.
         absent = set(record.findings.get("missing", ())) if record is not None else set()
-        there = set() if session.redo.everything else made | absent
+        there = set() if session.redo.everything else {*made, *absent}
         wanted = {name: [f for f in chosen[name] if map_file(name, f) not in there] for name in region}
         wanted = {name: features for name, features in wanted.items() if features}
         again = {map_file(name, feature) for name, features in wanted.items() for feature in features}
-        if record is not None and not session.redo.wants(record) and (not record.done or not wanted):
+        if record is not None and not session.redo.wants(record) and again == _refused(record):
             standing[subject] = record
             continue
-        earlier = tuple(sorted(made - again)), tuple(sorted(absent - again))
+        kept = {name: made[name] for name in sorted(made.keys() - again)}
+        earlier = kept, tuple(sorted(absent - again))
         tasks.append(MappingTask(stage, subject, store.root, key, wanted, *earlier, ledger.fuses))
         size += _bytes(store, subject, region, wanted)
     spare = (os.cpu_count() or 1) // max(1, min(session.executor.jobs, len(tasks)))
@@ -144,36 +146,47 @@ def map_study(session: Session, plan: MapPlan) -> list[Record]:
         session.log.wrote(record.status, stage=STAGE, subject=task.subject, seconds=record.seconds, what=record.what)
         session.listener.advanced(STAGE, record)
     session.timed(STAGE, began, worked=bool(plan.tasks))
-    session.write_failures(problems_of(records.values()))
+    session.write_failures()
     return list(records.values())
 
 
-def problems_of(records: Iterable[Record]) -> list[Problem]:
-    """Give what went wrong as lines of failures.csv."""
-    failed = [record for record in records if not record.done]
-    return [Problem(record.item, f"{STAGE}: {record.what}", record.hint, fatal=False) for record in failed]
-
-
 def perform_mapping(task: MappingTask) -> Record:
-    """Make the maps of one subject, in a worker process; each is written as soon as it is made."""
-    store = Store(task.root)
+    """Make the maps of one subject, in a worker process; each is written, and stands, as soon as it is made."""
+    store, made = Store(task.root), dict(task.kept)
 
     def work(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
         for stale in folder.glob("*.nii.gz"):
-            if stale.name not in task.kept:
+            if stale.name not in made:
                 stale.unlink()
         subject = subjects.load_aligned(store, task.subject)
         if task.fused:
             subject = subjects.load_fused(store, subject)
-        files = list(task.kept)
         for name, image in task.stage(subject, task.wanted, task.threads):
-            write_map(folder / f"{name}.nii.gz", image)
-            files.append(f"{name}.nii.gz")
-        expected = [map_file(name, f) for name, features in task.wanted.items() for f in features]
-        missing = sorted({*task.absent, *expected} - set(files))
-        return files, {"maps": len(files), "missing": missing}
+            path = folder / f"{name}.nii.gz"
+            write_map(path, image)
+            made[path.name] = file_digest(path)
+            store.close(_unfinished(task, made))
+        missing = sorted({*task.absent, *task.files} - made.keys())
+        return list(made), {"maps": len(made), "missing": missing, "chosen": _chosen(task.stage)}
 
-    return recorded(store, STAGE, task.subject, task.key, work)
+    return recorded(store, STAGE, task.subject, task.key, work, _unfinished(task, made))
+
+
+def _unfinished(task: MappingTask, made: Mapping[str, str]) -> Record:
+    """Make the record of a subject while its maps are made; a command that is killed leaves it behind."""
+    findings = {"asked": task.files, "missing": list(task.absent), "chosen": _chosen(task.stage)}
+    what, hint = "the making of maps was interrupted", "Run it again; the maps that are made stay."
+    return Record(STAGE, task.subject, task.key, "failed", 0.0, dict(made), findings, what, hint, transient=True)
+
+
+def _refused(record: Record) -> set[str]:
+    """Give the maps that a failure stands for: those it was asked for and did not make."""
+    return set() if record.done else {*record.findings.get("asked", ())} - record.files.keys()
+
+
+def _chosen(stage: Voxelwise) -> dict[str, Any]:
+    """Give the settings that no config has."""
+    return stage.model_dump(mode="json", exclude={"features", "parameters"})
 
 
 def write_map(path: Path, image: Volume) -> None:
@@ -222,4 +235,7 @@ def _bytes(store: Store, subject: str, regions: Mapping[str, str], wanted: Mappi
 
 
 def _lost(task: MappingTask) -> Record:
-    return killed(Store(task.root), STAGE, task.subject, task.key)
+    store = Store(task.root)
+    found = store.read(STAGE, task.subject)
+    made = found.files if found is not None and found.key == task.key else task.kept
+    return killed(store, STAGE, task.subject, task.key, _unfinished(task, made))

@@ -32,8 +32,9 @@ def test_every_subject_gets_the_same_names_in_the_same_order(measure, ct, pet, s
 
 
 def test_reference_values_of_a_ball(measure, ct, sphere):
-    values = measure(ct, sphere).values
-    inside = ct.array[sphere.inside].astype(float)
+    whole = ct.with_array(np.rint(ct.array))  # which IBSI's rounding leaves as it is
+    values = measure(whole, sphere).values
+    inside = whole.array[sphere.inside].astype(float)
     assert values["original_firstorder_Mean"] == pytest.approx(inside.mean(), rel=1e-9)
     assert values["original_firstorder_Variance"] == pytest.approx(inside.var(), rel=1e-9)
     assert values["original_firstorder_Energy"] == pytest.approx((inside**2).sum(), rel=1e-9)

@@ -37,7 +37,7 @@ def test_a_union_reads_alike_however_it_is_written(written):
     assert label_text(labels_of(written)) == "1+2"
 
 
-@pytest.mark.parametrize("written", ["", "one", "1.5", "1+", "0+1", "-1", [], True, None, [1, "x"]])
+@pytest.mark.parametrize("written", ["", "one", "1.5", "1+", "0+1", 0, "0", 0.0, "-1", [], True, None, [1, "x"]])
 def test_what_is_no_label_is_refused(written):
     if written == "1+":
         assert labels_of(written) == (1,)

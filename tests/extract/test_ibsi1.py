@@ -80,9 +80,10 @@ def test_half_a_voxel_of_the_mask_is_kept_and_less_is_not():
     assert conform(volume, mask, Processing((1.3, 0, 0))).morphology.ravel().tolist()[-2:] == [True, False]
 
 
-def test_intensities_are_rounded_only_where_they_were_interpolated():
+def test_intensities_are_rounded_where_that_is_asked_for_interpolated_or_not():
     volume, mask = line([0.4, 1.6, 2.7, 3.9])
-    assert conform(volume, mask, Processing(rounding=True)).values[0] == pytest.approx(0.4)
+    assert conform(volume, mask, Processing(rounding=True)).values.tolist() == [0, 2, 3, 4]
+    assert conform(volume, mask, Processing()).values[0] == pytest.approx(0.4)
     rounded = conform(volume, mask, Processing((0.8, 0, 0), rounding=True)).values
     np.testing.assert_array_equal(rounded, np.rint(rounded))
     unrounded = conform(volume, mask, Processing((0.8, 0, 0))).values
@@ -148,6 +149,41 @@ def test_without_a_range_bins_begin_at_0_suv_or_at_the_lowest_intensity():
     assert bins_for(values, (0.5, np.inf), "SUV", 0.25, None) == (0.5, 0.25)
 
 
+def test_where_outliers_end_is_never_where_the_first_bin_begins():
+    volume, mask = line([0.0] + [100.0] * 50 + [110.0] * 50 + [400.0])
+    cut = {"outlier_sigma": 3.0, "bin_width": 25}
+    by_range = conform(volume, mask, Processing(resegment=(-1000, 300), **cut))
+    assert by_range.limits[0] > 60  # 0 is an outlier
+    assert by_range.intensity.sum() == 100
+    assert (by_range.anchor, set(by_range.levels[by_range.intensity])) == (-1000, {45})
+    assert conform(volume, mask, Processing(**cut)).anchor == 100  # the lowest intensity that is left
+    suv = Volume(volume.array, volume.geometry, "PET", "SUV")
+    assert conform(suv, mask, Processing(**cut)).anchor == 0
+    assert conform(suv, mask, Processing(resegment=(10, np.inf), **cut)).anchor == 10
+
+
+@pytest.mark.parametrize("setting", [{}, {"resampledPixelSpacing": [2, 2, 2]}])
+def test_the_volume_histogram_has_one_unit_whatever_the_numbers_are(setting):
+    rng = np.random.default_rng(0)
+    grid = Geometry((12, 12, 12), (2.0, 2.0, 2.0))
+    whole = np.rint(rng.normal(40, 30, grid.shape))
+    inside = np.zeros(grid.shape, np.uint8)
+    inside[3:9, 3:9, 3:9] = 1
+    image = {"whole": whole, "fractions": whole + rng.uniform(-0.3, 0.3, grid.shape)}
+    found: dict[str, dict[str, list[float]]] = {"HU": {}, "SUV": {}}
+    for unit in found:
+        measure = Ibsi().build({**ALL, "setting": {"binWidth": 25, **setting}})
+        for array in image.values():
+            values = measure(Volume(array.astype(np.float32), grid, "CT", unit), Mask(inside, grid)).values
+            for name in ("original_ivh_IntensityAt10Volume", "original_ivh_IntensityAt90Volume"):
+                found[unit].setdefault(name, []).append(values[name])
+    for one, other in found["HU"].values():
+        assert one == other == round(one)  # rounded, in HU
+    for one, other in found["SUV"].values():
+        assert one == pytest.approx(other, abs=15)  # numbers of bins, of 1000
+        assert one > 100
+
+
 def test_a_conformed_image_cannot_be_changed(ct, sphere):
     found = conform(ct, sphere, Processing())
     with pytest.raises(ValueError, match="read-only"):
@@ -187,7 +223,7 @@ def test_filters_see_the_processed_image(ct, sphere):
     }
     theirs = Fast().build(parameters)(ct, sphere).values
     # They filter in the single precision of the file, IBSI in double.
-    assert Ibsi().build(parameters)(ct, sphere).values == pytest.approx(dict(theirs), rel=1e-5)
+    assert Ibsi(rounding="never").build(parameters)(ct, sphere).values == pytest.approx(dict(theirs), rel=1e-5)
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -37,7 +37,7 @@ ROWS = [[[0 if c == "." else int(c) for c in row] for row in line.split()] for l
 OUTSIDE = {(2, 2, 2): 9.0}
 
 CONFIGURATIONS = {
-    "A": Processing(resegment=(-500, 400), bin_width=25),
+    "A": Processing(rounding=True, resegment=(-500, 400), bin_width=25),
     "B": Processing(spacing_mm=(2, 2, 0), rounding=True, resegment=(-500, 400), bin_count=32),
     "C": Processing(spacing_mm=(2, 2, 2), rounding=True, resegment=(-1000, 400), bin_width=25, ivh_bin_width=2.5),
     "D": Processing(spacing_mm=(2, 2, 2), rounding=True, outlier_sigma=3, bin_count=32),
@@ -65,7 +65,7 @@ def phantom(levels):
         image[place] = value
     grid = Geometry((5, 4, 4), (2.0, 2.0, 2.0))
     volume, mask = Volume(image, grid, "CT", "HU"), Mask((levels > 0).astype(np.uint8), grid)
-    return conform(volume, mask, Processing(bin_width=1), np.inf)
+    return conform(volume, mask, Processing(rounding=True, bin_width=1), np.inf)
 
 
 def wrong(found, expected):
@@ -320,8 +320,11 @@ def test_bins_of_the_volume_histogram():
     whole = volume_histogram(np.array([2.0, 4.0]), (0.0, np.inf), None, None)
     np.testing.assert_allclose(whole.intensities, [0, 1, 2, 3, 4])
     np.testing.assert_allclose(whole.fractions, [1, 1, 1, 0.5, 0.5])
-    # Other numbers are taken to be of arbitrary unit.
-    assert volume_histogram(values, None, None, None).intensities.size == 1000
+    # Intensities that are not rounded are taken to be of arbitrary unit, whole or not.
+    assert Processing().ivh_bins == (None, 1000)
+    assert Processing(rounding=True).ivh_bins == (None, None)
+    assert Processing(ivh_bin_width=2.5).ivh_bins == (2.5, None)
+    assert Processing(rounding=True, ivh_bin_width=2.5, ivh_bin_count=9).ivh_bins == (2.5, 9)
 
 
 def test_a_volume_histogram_without_a_range():

@@ -7,11 +7,13 @@ from pydantic import ValidationError
 from radfuse.data.geometry import Geometry
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask, Volume
+from radfuse.extract.further import further_regions, reach_of
 from radfuse.extract.perturbations.contour import Contour
 from radfuse.extract.perturbations.growth import Growth
 from radfuse.extract.perturbations.noise import Noise
 from radfuse.extract.perturbations.rotation import Rotation
 from radfuse.extract.perturbations.translation import Translation
+from radfuse.extract.regions.ring import Ring
 from radfuse.extract.stability import Stability
 
 
@@ -114,6 +116,19 @@ def test_only_the_surroundings_are_kept_unless_all_is_wanted(subject: Subject) -
     assert whole.volumes["CT"] is subject.volumes["CT"]
     assert whole.matched["CT"] is subject.matched["CT"]
     assert np.isclose(whole.masks["CT"].voxels, part.masks["CT"].voxels, atol=1)
+
+
+def test_a_derived_ring_is_whole_in_what_is_kept(subject: Subject) -> None:
+    stage = Stability(chain=(Growth(),), margin_mm=2.0)
+    regions = {"near": Ring(outer_mm=3.0), "far": Ring(of="near", inner_mm=0.0, outer_mm=2.0)}
+    assert reach_of(regions) == 5.0
+    assert reach_of({}) == 0.0
+    whole = further_regions(stage(subject, 1, ALIGNED, whole=True), regions)
+    part = further_regions(stage(subject, 1, ALIGNED, reach_mm=reach_of(regions)), regions)
+    poor = further_regions(stage(subject, 1, ALIGNED), regions)
+    for name in regions:
+        assert part[name].masks["CT"].voxels == whole[name].masks["CT"].voxels > 0
+    assert poor["far"].masks["CT"].voxels < whole["far"].masks["CT"].voxels
 
 
 def _cut(volume: Volume, grid: Geometry) -> bytes:

@@ -11,12 +11,13 @@ from conftest import radfuse
 from radiomics import imageoperations
 
 from radfuse.config import Config, read_config
+from radfuse.data.box import box_of, size_of
 from radfuse.data.geometry import Geometry
 from radfuse.data.phantom import Phantom
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask
 from radfuse.errors import CohortError
-from radfuse.extract.minimum import box_of, refusal, region_measured
+from radfuse.extract.minimum import refusal, region_measured
 from radfuse.run.demo import write_cohort
 from radfuse.run.preflight import Foreseen
 from radfuse.run.progress import Silent
@@ -216,7 +217,7 @@ def box(*size: int) -> Mask:
 )
 def test_the_minimum_is_that_of_pyradiomics(size, settings):
     mask = box(*size)
-    assert box_of(mask) == size
+    assert size_of(box_of(mask.inside)) == size
     image = sitk.Cast(mask.to_sitk(), sitk.sitkFloat32)
     try:
         imageoperations.checkMask(image, mask.to_sitk(), label=1, **settings)

@@ -1,9 +1,13 @@
 """`radfuse stability` and `radfuse bins` on a phantom study: what they leave, what they keep, what they refuse."""
 
+import importlib.util
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -22,9 +26,11 @@ from radfuse.extract.stage import Extract
 from radfuse.run import stability
 from radfuse.run.bins import bins_study
 from radfuse.run.demo import write_demo
+from radfuse.run.failures import judged_key
 from radfuse.run.session import Session
 from radfuse.run.stability import perform_stability, require_stability, stability_study
-from radfuse.run.store import Redo
+from radfuse.run.store import Record, Redo, write_text
+from radfuse.run.study import plan_study
 from radfuse.run.subjects import load_aligned, load_row
 
 QUICK = ["align.registration=none", "fuse.methods=[average]", "stability.repeats=2", "execution.jobs=1"]
@@ -148,6 +154,112 @@ def test_training_refuses_measurements_of_other_settings(folder: Path, tmp_path:
         require_stability(session)
     with opened(folder, run="another") as session, pytest.raises(StageError, match="which does not exist"):
         require_stability(session)
+
+
+def test_what_fails_here_is_told_by_every_command_after_it(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    with opened(tmp_path) as session:
+        ids, store = session.ids, session.store
+        key = stability._key(session, ids[0])
+        store.close(Record("stability", ids[0], key, "failed", 1.0, what="a wedge of air", hint="Look at it."))
+        partly = store.read("stability", ids[1])
+        assert partly is not None
+        store.close(replace(partly, findings={"failed": {"2": "too small"}}))
+        old = store.read("stability", ids[2])
+        assert old is not None
+        store.close(replace(old, key="of other settings", status="failed", what="of no account"))
+        state = {"key": judged_key(session.ledger), "failed": [["late-svm", "train: two events", ""]]}
+        write_text(store.root / "report" / "judged.json", json.dumps(state))
+        told = [
+            f"{ids[0]}: stability: a wedge of air",
+            f"{ids[1]}: stability: 1 repetitions could not be measured, so it is in no ICC: too small",
+            "late-svm: train: two events",
+        ]
+        session.align()
+        assert [f"{each.subject}: {each.what}" for each in session.failures()] == told
+    written = pd.read_csv(tmp_path / "runs/main/report/failures.csv")
+    assert [f"{row.subject}: {row.stage}: {row.what}" for row in written.itertuples()] == told
+    given = [tmp_path / "radfuse.yaml", *(word for override in QUICK for word in ("--set", override)), "-q"]
+    done = CliRunner().invoke(app, ["align", *map(str, given)])
+    assert done.exit_code == 1
+    for line in told:
+        assert line in done.stderr
+    some = CliRunner().invoke(app, ["align", *map(str, given), "--subject", ids[2]])
+    assert some.exit_code == 0
+    with opened(tmp_path, "extract.parameters.CT={setting: {binWidth: 9}}", looking=True) as session:
+        assert session.failures() == []
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_the_written_out_pipeline_measures_again_where_the_command_does(monkeypatch: Any, steady: bool) -> None:
+    place = Path(__file__).parents[2] / "pipelines" / "full.py"
+    spec = importlib.util.spec_from_file_location("full", place)
+    assert spec is not None
+    assert spec.loader is not None
+    full = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(full)
+    session = MagicMock()
+    session.__enter__.return_value = session
+    session.config.train.stability = {} if steady else None
+    session.failures.return_value = []
+    monkeypatch.setattr(full, "Session", lambda *given: session)
+    monkeypatch.setattr(full, "read_config", lambda *given: None)
+    for stage in ("stability", "harmonize", "train"):
+        monkeypatch.setattr(full, f"{stage}_study", getattr(session, stage))
+    full.full(place, place)
+    called = [name for name, *_ in session.method_calls if name in ("align", "fuse", "extract", "stability", "train")]
+    assert called == ["align", "fuse", "extract", *(["stability"] if steady else []), "train"]
+
+
+def test_a_plan_of_the_whole_run_has_the_measurements_that_training_waits_for(folder: Path, tmp_path: Path) -> None:
+    stages = ("align", "fuse", "extract", "stability", "train")
+    steady = "train.stability={icc: 0.5}"
+    write_demo(tmp_path / "new", 3, 3)
+    with opened(tmp_path / "new", steady, looking=True) as session:
+        plan = plan_study(session, *stages)
+        assert list(plan) == ["align", "fuse", "extract", "stability"]
+        assert plan["stability"] == {"reuse": 0, "redo": 3}
+    shutil.copytree(folder, tmp_path / "old")
+    with opened(tmp_path / "old", steady, looking=True) as session:
+        plan = plan_study(session, *stages)
+        assert plan["stability"] == {"reuse": 3, "redo": 0}
+        assert plan["train"]["reuse"] == 0 < plan["train"]["redo"]
+    with opened(tmp_path / "old", looking=True) as session:
+        assert "stability" not in plan_study(session, *stages)
+    shutil.rmtree(tmp_path / "old/runs/main/stability/phantom-002")
+    (tmp_path / "old/runs/main/stability/features.parquet").unlink()
+    with opened(tmp_path / "old", steady, looking=True) as session:
+        plan = plan_study(session, *stages)
+        assert plan["stability"] == {"reuse": 2, "redo": 1}
+        assert "train" not in plan
+    (tmp_path / "old/runs/main/stability/stability.json").unlink()
+    with (
+        opened(tmp_path / "old", steady, looking=True) as session,
+        pytest.raises(StageError, match=r"features\.parquet, which does not exist"),
+    ):
+        plan_study(session, "train")
+
+
+def test_a_subject_that_failed_before_waits_for_no_measurement(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    with opened(tmp_path, "train.stability={icc: 0.5}", looking=True) as session:
+        key = session.ledger.key(session.config.align, "phantom-001")
+        session.store.close(Record("align", "phantom-001", key, "failed", 1.0, what="empty mask"))
+        assert stability.plan_stability(session, whole_run=True) == {"stability": {"reuse": 2, "redo": 0}}
+    with opened(tmp_path, redo=Redo(failed=True), looking=True) as session:
+        assert stability.plan_stability(session, whole_run=True) == {"stability": {"reuse": 3, "redo": 0}}
+
+
+def test_the_surroundings_reach_as_far_as_derived_regions(folder: Path) -> None:
+    sizes = {}
+    for outer_mm in (2.0, 6.0):
+        rim = f"extract.regions={{rim: {{method: ring, outer_mm: {outer_mm}}}}}"
+        with opened(folder, rim, "stability.margin_mm=4", "stability.chain=[noise]", looking=True) as session:
+            task = stability._task(session, "phantom-001")
+            whole = load_aligned(session.store, "phantom-001")
+            sizes[outer_mm] = stability._perturbed(task, whole, 1, {"reference": "CT"}).volumes["CT"].geometry
+    wider = np.array(sizes[6.0].size) - np.array(sizes[2.0].size)
+    np.testing.assert_array_equal(wider, 2 * np.ceil(4.0 / np.array(sizes[2.0].spacing_mm)))
 
 
 def test_one_subject_has_nothing_to_agree_with(folder: Path) -> None:

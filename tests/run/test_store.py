@@ -1,8 +1,13 @@
+import ast
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import radfuse
 from radfuse.errors import DataError, StageError
+from radfuse.run.ledger import DECIDING
 from radfuse.run.store import Record, Redo, Store, digest, digests, write_text
 from radfuse.run.tasks import recorded
 
@@ -100,3 +105,35 @@ def test_bad_data_is_not_tried_again_and_a_failing_machine_is(store: Store) -> N
     assert Redo().wants(None)
     assert not Redo().wants(finished(store))
     assert Redo(everything=True).wants(finished(store))
+
+
+def test_work_of_which_parts_stand_leaves_a_record_at_every_moment(store: Store) -> None:
+    meanwhile = Record("voxelwise", "p1", "k", "failed", 0.0, what="interrupted", transient=True)
+
+    def work(folder: Path) -> tuple[list[str], dict[str, object]]:
+        assert store.read("voxelwise", "p1") == meanwhile
+        (folder / "map").write_text("x")
+        store.close(replace(meanwhile, files=digests(folder, ["map"])))
+        raise DataError("too many grey levels")
+
+    found = recorded(store, "voxelwise", "p1", "k", work, meanwhile)
+    assert (found.status, found.what, found.transient) == ("failed", "too many grey levels", False)
+    assert list(found.files) == ["map"]
+    assert store.current("voxelwise", "p1", "k") == found
+
+
+def test_every_library_that_extract_computes_with_is_in_its_key() -> None:
+    folder, found = Path(radfuse.__file__).parent / "extract", set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    distributions = {"sklearn": "scikit-learn", "pywt": "PyWavelets", "radiomics": "pyradiomics-cuda"}
+    # These decide no number: settings, tables, and how many threads there are.
+    computing = (
+        found - set(sys.stdlib_module_names) - {"radfuse", "pydantic", "pandas", "threadpoolctl", "yaml", "pykwalify"}
+    )
+    assert {"scipy", "sklearn", "numba"} <= computing
+    assert {distributions.get(name, name) for name in computing} <= set(DECIDING["extract"])

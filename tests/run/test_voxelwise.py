@@ -15,7 +15,7 @@ from radfuse.data.geometry import Geometry
 from radfuse.data.reading.images import read_mask, read_volume, write_mask, write_volume
 from radfuse.data.volume import Mask, Volume
 from radfuse.errors import ConfigError, StageError
-from radfuse.extract.voxelwise.stage import DEFAULT_FEATURES
+from radfuse.extract.voxelwise.stage import DEFAULT_FEATURES, Voxelwise
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.voxelwise import map_file, write_map
 
@@ -172,6 +172,78 @@ def test_a_subject_that_fails_is_named_and_the_others_finish(study: Path):
     assert "a: voxelwise: binWidth 0.001 cuts the region" in done.stderr
     lines = (study / "runs/main/report/failures.csv").read_text()
     assert 'a,voxelwise,"binWidth 0.001' in lines
+
+
+SQUARE = ("--set", "extract.parameters.CT.imageType.Square.binWidth=0.001")
+
+
+def test_a_failure_keeps_the_maps_that_stand_and_stands_only_for_what_was_asked(study: Path):
+    assert maps(study, *SQUARE, "--feature", "CT.original_glcm_Contrast").exit_code == 0
+    path = folder_of(study, "a") / "CT.original_glcm_Contrast.nii.gz"
+    made = path.stat().st_mtime_ns
+    both = (*SQUARE, "--feature", "CT.*_glcm_Contrast")
+    assert maps(study, *both).exit_code == 1
+    record = json.loads((folder_of(study, "a") / "record.json").read_text())
+    assert (record["status"], list(record["files"])) == ("failed", [path.name])
+    again = maps(study, *both)
+    assert "0 maps of 0 subjects" in again.stdout, "bad data fails the same way until it changes"
+    assert again.exit_code == 1
+    # The line stays when another command writes failures.csv, and is part of its exit code.
+    other = typed(study, "align", *SQUARE)
+    assert other.exit_code == 1
+    assert "a: voxelwise: binWidth 0.001" in other.stderr
+    assert "a,voxelwise," in (study / "runs/main/report/failures.csv").read_text()
+    assert typed(study, "align").exit_code == 0, "with other parameters that failure is of no account"
+    good = (*SQUARE, "--feature", "CT.original_glcm_Contrast", "--feature", "CT.original_firstorder_Mean")
+    done = maps(study, *good)
+    assert "2 maps of 2 subjects" in done.stdout
+    assert done.exit_code == 0
+    assert path.stat().st_mtime_ns == made
+    assert typed(study, "align", *SQUARE).exit_code == 0
+
+
+def test_what_was_asked_for_less_of_after_a_failure_is_no_failure(study: Path):
+    few = (*SQUARE, "--feature", "CT.original_glcm_Contrast")
+    maps(study, *few)
+    assert maps(study, *SQUARE, "--feature", "CT.*_glcm_Contrast").exit_code == 1
+    done = maps(study, *few)
+    assert "0 maps of 2 subjects" in done.stdout
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(("how", "volume"), [("interrupted", "CT"), ("killed", "PET")])
+def test_a_mapping_that_is_cut_off_keeps_the_maps_it_made(
+    study: Path, monkeypatch: pytest.MonkeyPatch, how: str, volume: str
+):
+    mean = ("--subject", "a", "--feature", "CT.original_firstorder_Mean")
+    maps(study, *mean)
+    before = {path.name: path.stat().st_mtime_ns for path in folder_of(study, "a").glob("*.nii.gz")}
+    mapping = Voxelwise.__call__
+
+    def cut_off(stage, subject, wanted, threads=1):
+        yield next(iter(mapping(stage, subject, wanted, threads)))
+        raise KeyboardInterrupt
+
+    def dies(executor, work, tasks, lost):
+        for task in tasks:
+            with pytest.raises(KeyboardInterrupt):
+                work(task)
+            if how == "interrupted":
+                raise KeyboardInterrupt
+            yield task, lost(task)
+
+    # Range, RobustMeanAbsoluteDeviation and RootMeanSquared.
+    four = (*mean, "--feature", f"{volume}.original_firstorder_R*")
+    with monkeypatch.context() as patch:
+        patch.setattr(Voxelwise, "__call__", cut_off)
+        patch.setattr(LocalExecutor, "map", dies)
+        typed(study, "extract", "--voxelwise", *four)
+    there = {path.name: path.stat().st_mtime_ns for path in folder_of(study, "a").glob("*.nii.gz")}
+    assert before.items() <= there.items()
+    assert len(there) == len(before) + 1
+    assert "2 maps of 1 subjects" in maps(study, *four).stdout
+    after = {path.name: path.stat().st_mtime_ns for path in folder_of(study, "a").glob("*.nii.gz")}
+    assert there.items() <= after.items()
 
 
 def test_a_map_is_written_whole_or_not_at_all(tmp_path: Path):

@@ -98,7 +98,7 @@ CONFIGURATIONS = (
         "digital",
         "digital phantom as it is",
         {"binWidth": 1},
-        Ibsi(families=True, merging=("2D_avg", "2D_comb", "2_5D_avg", "2_5D_comb", "3D_comb")),
+        Ibsi(families=True, rounding="always", merging=("2D_avg", "2D_comb", "2_5D_avg", "2_5D_comb", "3D_comb")),
     ),
     Configuration(
         "A",

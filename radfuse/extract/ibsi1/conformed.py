@@ -9,11 +9,14 @@ import numpy.typing as npt
 from radfuse.data.geometry import Geometry
 from radfuse.data.volume import Mask, Volume
 from radfuse.errors import DataError
-from radfuse.extract.ibsi1.interpolation import ROUNDING, cut_out, grid_for, positions_of, sampled, window
+from radfuse.extract.ibsi1.interpolation import ROUNDING, grid_for, positions_of, sampled, window
 
 Floats = npt.NDArray[np.float64]
 Inside = npt.NDArray[np.bool_]
 Levels = npt.NDArray[np.int32]
+
+# The manual's number of levels of the intensity-volume histogram for intensities of arbitrary unit.
+ARBITRARY_LEVELS = 1000
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,12 @@ class Processing:
     ----------
     spacing_mm : voxel size along x, y, z to interpolate to; 0 keeps an axis, None keeps the grid.
     interpolator : of the image; the mask is always interpolated linearly and kept from one half on.
-    rounding : round interpolated intensities to whole numbers, as for CT.
+    rounding : round intensities to whole numbers, as for CT, whether or not there was anything to interpolate.
     resegment : keep only intensities of this range, ends included; an end may be infinite.
     outlier_sigma : then keep only the mean plus and minus this many standard deviations.
     bin_width : fixed bin size, from the lower end of the range.
     bin_count : fixed bin number; wins over the width.
-    ivh_bin_width, ivh_bin_count : the same for the intensity-volume histogram; neither takes intensities as they are.
+    ivh_bin_width, ivh_bin_count : the same for the intensity-volume histogram; with neither, see `ivh_bins`.
     """
 
     spacing_mm: tuple[float, float, float] | None = None
@@ -41,6 +44,17 @@ class Processing:
     bin_count: int | None = None
     ivh_bin_width: float | None = None
     ivh_bin_count: int | None = None
+
+    @property
+    def ivh_bins(self) -> tuple[float | None, int | None]:
+        """Bin width and number of bins of the intensity-volume histogram (manual 3.5).
+
+        Where nothing is asked for, rounded intensities are levels as they are, neither, and others get 1000 bins. The
+        settings decide, never the data, so that a column has one unit in every subject.
+        """
+        if self.ivh_bin_count is None and self.ivh_bin_width is None and not self.rounding:
+            return None, ARBITRARY_LEVELS
+        return self.ivh_bin_width, self.ivh_bin_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +123,14 @@ def conform(volume: Volume, mask: Mask, processing: Processing, around_mm: float
             f"the region of {volume.modality} ({mask.voxels} voxels) is lost on voxels of {whole.spacing_mm} mm",
             hint="Interpolate to smaller voxels, or leave the subject out.",
         )
-    if processing.rounding and whole != volume.geometry:
+    if processing.rounding:
         image = np.rint(image)
     intensity, limits = resegmented(image, morphology, processing, volume.modality)
     values = image[intensity]
-    anchor, width = bins_for(values, limits, volume.unit, processing.bin_width, processing.bin_count)
+    anchor, width = bins_for(values, processing.resegment, volume.unit, processing.bin_width, processing.bin_count)
     levels = np.zeros(image.shape, np.int32)
     levels[intensity] = discretised(values, anchor, width, processing.bin_count)
-    geometry = cut_out(whole, part)
+    geometry = whole.part(part)
     return Conformed(
         image, geometry, intensity, morphology, levels, limits, anchor, width, volume.unit, whole, processing
     )
@@ -149,19 +163,20 @@ def resegmented(
 
 
 def bins_for(
-    values: Floats, limits: tuple[float, float] | None, unit: str, bin_width: float | None, bin_count: int | None
+    values: Floats, asked: tuple[float, float] | None, unit: str, bin_width: float | None, bin_count: int | None
 ) -> tuple[float, float]:
     """Say where the first bin begins, and how wide bins are (manual 2.7).
 
-    Bins of a fixed size begin at the lower end of the range, else at 0 SUV, else at the lowest intensity of the
-    region; a fixed number of bins covers the intensities of the region.
+    Bins of a fixed size begin at the lower end of the range that was asked for, else at 0 SUV, else at the lowest
+    intensity of the region; never where outliers of this one subject end. A fixed number of bins covers the
+    intensities of the region.
     """
     least = float(values.min())
     if bin_count is not None:
         return least, (float(values.max()) - least) / bin_count
     anchor = min(0.0, least) if unit == "SUV" else least
-    if limits is not None and np.isfinite(limits[0]):
-        anchor = limits[0]
+    if asked is not None and np.isfinite(asked[0]):
+        anchor = asked[0]
     return anchor, float(bin_width or 25.0)
 
 

@@ -1,12 +1,12 @@
 """Interpolation as IBSI has it: a grid with the same centre, nearest voxels beyond the border, parts of the mask."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from radfuse.data.box import Box
 from radfuse.data.geometry import Geometry
 
 Floats = npt.NDArray[np.float64]
@@ -103,7 +103,7 @@ def _along(values: Floats, axis: int) -> Floats:
     return values.reshape(shape)
 
 
-def window(inside: Inside, positions: Sequence[Floats], reach_mm: float, geometry: Geometry) -> tuple[slice, ...]:
+def window(inside: Inside, positions: Sequence[Floats], reach_mm: float, geometry: Geometry) -> Box:
     """Say which part of the new grid holds the region and what lies around it.
 
     Parameters
@@ -120,12 +120,4 @@ def window(inside: Inside, positions: Sequence[Floats], reach_mm: float, geometr
         reach = reach_mm / spacing + max(step, 1.0)
         near = np.flatnonzero((place >= rows[0] - reach) & (place <= rows[-1] + reach))
         parts.append(slice(int(near[0]), int(near[-1]) + 1))
-    return tuple(parts)
-
-
-def cut_out(geometry: Geometry, part: Sequence[slice]) -> Geometry:
-    """Give the grid of a part of an image, its slices along z, y, x."""
-    start = np.array([piece.start for piece in part[::-1]] + [1.0])
-    origin = tuple(float(value) for value in (geometry.index_to_physical @ start)[:3])
-    size = tuple(piece.stop - piece.start for piece in part[::-1])
-    return replace(geometry, size=size, origin_mm=origin)  # type: ignore[arg-type]
+    return parts[0], parts[1], parts[2]

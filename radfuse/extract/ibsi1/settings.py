@@ -47,7 +47,7 @@ def processing_from(
     ----------
     settings : the section `setting` of a parameter file.
     outlier_sigma : as `Processing` has it; `resegmentMode: sigma` may ask for it too.
-    rounding : whether interpolated intensities become whole.
+    rounding : whether intensities become whole.
     ivh : bin width and number of bins of the intensity-volume histogram.
     """
     for name, reason in FOREIGN.items():

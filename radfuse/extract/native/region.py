@@ -11,6 +11,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from radiomics import imageoperations
 
+from radfuse.data.box import Box
+from radfuse.data.box import box_of as least_box
 from radfuse.data.geometry import Geometry
 from radfuse.data.volume import Mask, Volume
 from radfuse.extract.native import HandOver
@@ -19,7 +21,6 @@ from radfuse.extract.native.resampling import resampled
 
 Array = npt.NDArray[Any]
 Inside = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,11 @@ def prepare(volume: Volume, mask: Mask, settings: Mapping[str, Any], notes: Prov
 
 
 def box_of(inside: Inside) -> Box:
-    """Give the bounding box of a region."""
-    planes = np.flatnonzero(inside.reshape(inside.shape[0], -1).any(1))
-    if not len(planes):
+    """Give the bounding box of a region, which is not to be empty."""
+    box = least_box(inside)
+    if not inside[box].size:
         raise HandOver("the region is empty")
-    within = inside[planes[0] : planes[-1] + 1]
-    rows, columns = np.flatnonzero(within.any((0, 2))), np.flatnonzero(within.any((0, 1)))
-    return tuple(slice(int(found[0]), int(found[-1]) + 1) for found in (planes, rows, columns))  # type: ignore[return-value]
+    return box
 
 
 def _check(region: Inside, box: Box, settings: Mapping[str, Any]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from radfuse.data.box import Box, box_of, widened
+
 Inside = npt.NDArray[np.bool_]
 
 ROUNDING_MM = 1e-6
@@ -43,13 +45,9 @@ def depth_mm(inside: Inside, spacing_mm: Sequence[float]) -> npt.NDArray[np.floa
     return distance_mm(np.pad(~inside, 1, constant_values=True), spacing_mm)[1:-1, 1:-1, 1:-1]
 
 
-def box_around(inside: Inside, spacing_mm: Sequence[float], margin_mm: float) -> tuple[slice, slice, slice]:
+def box_around(inside: Inside, spacing_mm: Sequence[float], margin_mm: float) -> Box:
     """Give the box (z, y, x) around a region with a margin, as far as the array goes; of nothing, nothing."""
-    cut = []
-    for axis, size_mm in enumerate(reversed(spacing_mm)):
-        places = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
-        if not len(places):
-            return slice(0), slice(0), slice(0)
-        pad = int(np.ceil(margin_mm / size_mm)) + 1
-        cut.append(slice(max(0, int(places[0]) - pad), min(inside.shape[axis], int(places[-1]) + pad + 1)))
-    return cut[0], cut[1], cut[2]
+    box = box_of(inside)
+    if not inside[box].size:
+        return box
+    return widened(box, [int(np.ceil(margin_mm / size_mm)) + 1 for size_mm in reversed(spacing_mm)], inside.shape)

@@ -39,11 +39,6 @@ def mask_of(inside: npt.NDArray[np.bool_], like: Mask) -> Mask:
     return Mask(inside.astype(np.uint8), like.geometry)
 
 
-def touches_border(inside: npt.NDArray[np.bool_]) -> bool:
-    """Whether a region reaches the first or last voxel of its grid, and so may have been cut off."""
-    return any(bool(np.take(inside, end, axis=axis).any()) for axis in range(3) for end in (0, -1))
-
-
 def large_enough(masks: Mapping[str, Mask], min_voxels: int, notes: str = "") -> Derived:
     """Give the region, or say that it is too small."""
     small = [(mask.voxels, name) for name, mask in masks.items() if mask.voxels < min_voxels]

@@ -8,12 +8,13 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
+from radfuse.data.box import touches_border
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask, Volume
 from radfuse.errors import DataError
 from radfuse.extract.regions import Derive, Derived, Region
 from radfuse.extract.regions.distance import ROUNDING_MM, box_around, distance_mm
-from radfuse.extract.regions.outlines import large_enough, mask_of, per_mask, touches_border
+from radfuse.extract.regions.outlines import large_enough, mask_of, per_mask
 
 
 class Ring(Region):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from radiomics import cMatrices, imageoperations
 
+from radfuse.data.box import Box
 from radfuse.data.volume import Mask, Volume
 from radfuse.errors import DataError, GeometryError
 from radfuse.extract.containment import contained
@@ -18,7 +19,7 @@ from radfuse.extract.kernels.levels import digitise
 from radfuse.extract.measurement import PyRadiomicsMeasure
 from radfuse.extract.native import HandOver
 from radfuse.extract.native.filters import Filtered, Source, filtered
-from radfuse.extract.native.region import Box, Prepared, prepare
+from radfuse.extract.native.region import Prepared, prepare
 from radfuse.extract.voxelwise.classes import NAMES, Classes
 from radfuse.extract.voxelwise.neighbourhood import Levels, Neighbourhood
 

@@ -41,9 +41,7 @@ def measure(
         found |= _tagged("ih", intensity.histogram(conformed.levels[conformed.intensity]))
     if "ivh" in families:
         processing = conformed.processing
-        curve = volume_histogram.volume_histogram(
-            conformed.values, processing.resegment, processing.ivh_bin_width, processing.ivh_bin_count
-        )
+        curve = volume_histogram.volume_histogram(conformed.values, processing.resegment, *processing.ivh_bins)
         found |= _tagged("ivh", volume_histogram.features(curve))
     matrices = [family for family in texture.FAMILIES if family in families]
     if matrices:

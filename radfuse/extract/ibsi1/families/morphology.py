@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from radfuse.extract.ibsi1.families.box import bounding_box
+from radfuse.data.box import box_of
 from radfuse.extract.ibsi1.families.enclosing import box_area, ellipsoid_area, smallest_box, smallest_ellipsoid
 from radfuse.extract.ibsi1.families.spatial import autocorrelation
 from radfuse.extract.kernels.mesh import surface_extremes
@@ -43,7 +43,7 @@ def shape(region: Inside, spacing_mm: Floats) -> tuple[dict[str, float], float]:
     """Give the features of the morphological mask alone, and the volume of its mesh."""
     from scipy.spatial import ConvexHull
 
-    region = region[bounding_box(region)]
+    region = region[box_of(region)]
     mesh = shape_of(region, spacing_mm)
     volume, area = mesh["MeshVolume"], mesh["SurfaceArea"]
     hull = ConvexHull(surface_points(region) * spacing_mm)

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from radfuse.extract.ibsi1.families.box import bounding_box
+from radfuse.data.box import box_of
 
 Floats = npt.NDArray[np.float64]
 Inside = npt.NDArray[np.bool_]
@@ -32,7 +32,7 @@ def autocorrelation(image: Floats, inside: Inside, spacing_mm: Floats) -> tuple[
     squares = float((off * off).sum())
     if values.min() == values.max():
         return np.nan, np.nan
-    region = inside[bounding_box(inside)]
+    region = inside[box_of(inside)]
     sizes = [fft.next_fast_len(2 * size - 1) for size in region.shape]
     # The weights are the same either way, so that their transform is real.
     weights = fft.rfftn(_inverse_distances(sizes, spacing_mm), overwrite_x=True).real

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from radfuse.data.box import box_of
 from radfuse.errors import DataError
 from radfuse.extract.ibsi1.families import cooccurrence, sized, tones
-from radfuse.extract.ibsi1.families.box import bounding_box
 from radfuse.extract.ibsi1.families.lattice import Lattice
 from radfuse.extract.ibsi1.families.matrix import Matrix, merged
 from radfuse.extract.ibsi1.families.zone_kernels import border_distances
@@ -73,7 +73,7 @@ def texture(
             f"the region has {greatest} grey levels, expected at most {np.iinfo(np.int16).max - 1}",
             hint="Take wider bins, or a fixed number of bins.",
         )
-    box = bounding_box(morphology | (levels > 0))
+    box = box_of(morphology | (levels > 0))
     # Copies, so that the compiled loops meet one kind of array: they compile anew for read-only ones.
     levels, morphology = levels[box], morphology[box].copy()
     found: dict[str, float] = {}

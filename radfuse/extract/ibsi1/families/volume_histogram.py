@@ -7,9 +7,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-# The manual's number of levels for intensities of arbitrary unit.
-ARBITRARY_LEVELS = 1000
-
 
 @dataclass(frozen=True, eq=False)
 class VolumeHistogram:
@@ -52,18 +49,15 @@ def volume_histogram(
     """Count voxels with at least each intensity.
 
     A number of bins numbers them from 1; equal intensities have one bin. A width makes bins from the lower limit on,
-    each standing for its centre. Neither takes whole numbers as they are, a level for each; other numbers get 1000
-    bins, as if of arbitrary unit.
+    each standing for its centre. Neither takes whole numbers as they are, a level for each.
 
     Parameters
     ----------
-    values : intensities of the region, at least one.
+    values : intensities of the region, at least one; whole numbers where there is neither width nor count.
     limits : range of resegmentation; None, or an infinite end, stands for what the region has.
     bin_width, bin_count : the count wins.
     """
     low, high = float(values.min()), float(values.max())
-    if bin_count is None and bin_width is None and not np.array_equal(values, np.rint(values)):
-        bin_count = ARBITRARY_LEVELS
     if bin_count is not None:
         if low == high:
             return _counted(np.zeros(values.size, np.int64), 1, 1.0, 1.0)
