@@ -71,12 +71,15 @@ def test_the_result_leaves_the_range_of_the_sources_by_at_most_half_of_it(pair):
 def test_the_reach_of_the_network_is_the_halo():
     network = untrained(FusionTraining()).eval()
     size = 4 * HALO + 1
-    volumes = [torch.rand(1, 1, size, size, size, requires_grad=True) for _ in range(2)]
-    centre = size // 2 - HALO
-    network(volumes)[0, 0, centre, centre, centre].backward()
-    found = np.argwhere(volumes[0].grad[0, 0].numpy() != 0) - size // 2
-    assert np.abs(found).max() <= HALO
-    assert np.abs(found).max() >= HALO - 1
+    draw = torch.Generator().manual_seed(0)
+    reach = []
+    for _ in range(4):  # a unit that is off for one input hides what lies behind it
+        volumes = [torch.rand(1, 1, size, size, size, generator=draw).requires_grad_() for _ in range(2)]
+        centre = size // 2 - HALO
+        network(volumes)[0, 0, centre, centre, centre].backward()
+        reach.append(np.abs(np.argwhere(volumes[0].grad[0, 0].numpy() != 0) - size // 2).max())
+    assert max(reach) <= HALO
+    assert max(reach) >= HALO - 1
 
 
 def test_kernels_have_the_symmetries_of_the_cube():
