@@ -8,11 +8,12 @@ import typer
 if TYPE_CHECKING:
     from radfuse.run.preflight import Foreseen
 
+MANY, SMALLEST = 12, 5
 WORDS = {"fails": "the subject will fail", "no value": "its features will be missing", "few": "measured all the same"}
 
 
 def print_regions(found: "Sequence[Foreseen]") -> None:
-    """Print one table of every subject's regions, then how many come to what."""
+    """Print one table of the regions that need attention and of the smallest others, then how many come to what."""
     if not found:
         return
     from rich.console import Console
@@ -24,14 +25,26 @@ def print_regions(found: "Sequence[Foreseen]") -> None:
     for name in ("drawn", "aligned", "measured", "box"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
-    for each in found:
+    shown = found if len(found) <= MANY else _worth_seeing(found)
+    for each in shown:
         counts = (each.voxels_drawn, each.voxels_aligned, each.voxels_measured)
         source = each.drawn_on if each.labels in ("", "1") else f"{each.drawn_on} ({each.labels})"
         told = f"{each.verdict}: {each.why}" if each.verdict else ""
         row = (each.subject, each.region, _few_words(each.measured_in), source)
         table.add_row(*row, *("" if count is None else str(count) for count in counts), each.box, told)
     Console(highlight=False, width=160).print(table)
+    if len(shown) < len(found):
+        typer.echo(
+            f"{len(found) - len(shown)} more, all larger and without a remark: --regions FILE.csv writes every row"
+        )
     typer.echo(summary(found))
+
+
+def _worth_seeing(found: "Sequence[Foreseen]") -> "list[Foreseen]":
+    remarks = [each for each in found if each.verdict]
+    others = sorted((each for each in found if not each.verdict), key=lambda each: each.voxels_measured or 0)
+    kept = {id(each) for each in [*remarks, *others[:SMALLEST]]}
+    return [each for each in found if id(each) in kept]
 
 
 def warn_of_regions(found: "Sequence[Foreseen]") -> None:
