@@ -34,9 +34,7 @@ def print_regions(found: "Sequence[Foreseen]") -> None:
         table.add_row(*row, *("" if count is None else str(count) for count in counts), each.box, told)
     Console(highlight=False, width=160).print(table)
     if len(shown) < len(found):
-        typer.echo(
-            f"{len(found) - len(shown)} more, all larger and without a remark: --regions FILE.csv writes every row"
-        )
+        typer.echo(f"{len(found) - len(shown)} more, larger and without a remark: --regions FILE.csv writes every row")
     typer.echo(summary(found))
 
 
