@@ -86,7 +86,13 @@ def _extract(extract: Settings, study: Study) -> str:
     count, modalities = study.table.values.shape[1], study.table.modalities
     version = study.environment.get("pyradiomics-cuda")
     packaged = f" (distribution pyradiomics-cuda {version})" if version else ""
-    return f"{count} features were extracted with PyRadiomics{packaged} from {joined(modalities)}."
+    how = {
+        "pyradiomics": f"with PyRadiomics{packaged}",
+        "ibsi": "as the IBSI reference manual defines them, its image processing included,",
+    }.get(method_of(extract.get("extractor")), f"with radfuse's implementation of PyRadiomics' features{packaged}")
+    text = f"{count} features were extracted {how} from {joined(modalities)}."
+    derived = [f"{name} ({method_of(region)})" for name, region in (extract.get("regions") or {}).items()]
+    return f"{text} Regions derived from the drawn ones were measured too: {joined(derived)}." if derived else text
 
 
 def _harmonize(harmonize: Settings) -> str:
@@ -109,12 +115,19 @@ def _train(train: Settings) -> list[str]:
         return []
     found = []
     classifiers = [method_of(member) for member in train.get("classifiers") or ()]
-    levels = [method_of(member) for member in train.get("fusions") or ()]
+    levels = [_level(member) for member in train.get("fusions") or ()]
     if classifiers and levels:
         found.append(f"Models were {joined(classifiers)}, with {joined(levels)} fusion beside each modality alone.")
     steps = [method_of(train.get(step)) for step in ("imputation", "selection")]
     if all(steps):
         found.append(f"Imputation ({steps[0]}) and selection ({steps[1]}) were fitted on training rows only.")
+    stability = _part(train, "stability")
+    if "icc" in stability:
+        found.append(
+            f"Features were left out in each fold when {'the lower bound of ' if stability.get('by') == 'low' else ''}"
+            f"their ICC({stability.get('kind', '2,1')}) over the training subjects' repeated measurements was below "
+            f"{stability['icc']:g}."
+        )
     splits = _part(train, "splits")
     if "folds" in splits and "repeats" in splits:
         seed = f" (seed {splits['seed']})" if "seed" in splits else ""
@@ -130,6 +143,12 @@ def _train(train: Settings) -> list[str]:
     if primary.get("fusion") and primary.get("against"):
         found.append(f"The comparison declared beforehand was {primary['fusion']} fusion against {primary['against']}.")
     return found
+
+
+def _level(member: Any) -> str:
+    """Name a fusion level, and how late fusion combines decisions unless it takes their mean."""
+    combined = method_of(_part(member, "combine")) if isinstance(member, Mapping) else ""
+    return f"{method_of(member)} (by {combined})" if combined not in ("", "mean") else method_of(member)
 
 
 def _versions(study: Study) -> str:
