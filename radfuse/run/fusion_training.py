@@ -41,7 +41,8 @@ def read_training(path: Path, overrides: Sequence[str]) -> FusionTraining:
     for override in overrides:
         set_override(settings, override)
     for part in ("volumes", "held_out"):
-        for scans in settings.get(part) or ():
+        listed = settings.get(part)
+        for scans in listed if isinstance(listed, list) else ():  # whatever else it is, validation names it
             images = scans.get("images") if isinstance(scans, dict) else None
             if isinstance(images, dict):
                 images.update({name: str(path.resolve().parent / str(file)) for name, file in images.items()})

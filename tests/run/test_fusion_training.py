@@ -122,3 +122,9 @@ def test_a_misspelt_recipe_is_refused(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="no CUDA device"):
             train_network(RECIPE, tmp_path, "cuda", [*SMALL, "steps=1"], nothing)
+
+
+def test_volumes_that_are_no_list_are_named(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("method: mdafuse\nvolumes: 2\n")
+    with pytest.raises(ConfigError, match=r"own.yaml cannot be used:\n  - volumes: "):
+        read_training(tmp_path / "own.yaml", [])
