@@ -5,26 +5,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 import radfuse
 from radfuse.data.cohort import Problem
 from radfuse.data.names import modality_of, region_of
 from radfuse.data.table import BATCH, CONTEXT, FeatureTable, feature_columns
-from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
+from radfuse.errors import ConfigError, DataError, RadfuseError
 from radfuse.harmonize.labels import text_of
 from radfuse.run import subjects
 from radfuse.run.device import choose_device
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.fitted import AGAIN, FittedRun
 from radfuse.run.ledger import Ledger
+from radfuse.run.lock import alone
 from radfuse.run.newcomers import Newcomers, learned_from, read_newcomers
 from radfuse.run.progress import Listener
 from radfuse.run.session import failure_table
@@ -79,7 +78,7 @@ def predict_patients(
     arms = run.arms(names)
     new = read_newcomers(run, manifest, tables, arms)
     store = Store(output.with_suffix(".radfuse"))
-    with _alone(store.root):
+    with alone(store.root):
         failed = measure(run, new, store, listener)
         new = replace(new, seen={**learned_from(run, new.cohort, store), **new.seen})
         table = feature_table(run, new, store, failed)
@@ -293,14 +292,3 @@ def _written(run: FittedRun, arms: Sequence[Arm], found: Predicted, manifest: Pa
         write(path, lambda temporary: table.to_csv(temporary, index=False))
         places["external"] = str(path)
     return Predicted(found.scores, found.external, found.failed, found.notes, places)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder against a second command."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise StageError(f"another radfuse works in {folder}", hint="Wait for it, or choose another -o.") from error

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from radfuse.component import Stage, describe
@@ -21,7 +19,7 @@ from radfuse.data.names import modality_of
 from radfuse.data.reading.tables import read_manifest, read_table
 from radfuse.data.study import Study
 from radfuse.data.table import FeatureTable
-from radfuse.errors import CohortError, ConfigError, DataError, StageError
+from radfuse.errors import CohortError, ConfigError, DataError
 from radfuse.extract.stage import Extract
 from radfuse.harmonize.stage import Harmonize
 from radfuse.report.stage import Report
@@ -39,6 +37,7 @@ from radfuse.run.harmonizing import (
 )
 from radfuse.run.judging import Judged, judge
 from radfuse.run.ledger import DECIDING, scans_digest
+from radfuse.run.lock import alone
 from radfuse.run.logs import RunLog
 from radfuse.run.models import save_model
 from radfuse.run.progress import Listener
@@ -93,7 +92,7 @@ def extract_table(
             done[task.subject] = record
     listener.began("extract", len(tasks), len(done))
     began = time.perf_counter()
-    with _alone(store.root), LocalExecutor(execution.jobs) as executor:
+    with alone(store.root), LocalExecutor(execution.jobs) as executor:
         for task, record in executor.map(perform, [task for task in tasks if task.subject not in done], lost):
             done[task.subject] = record
             listener.advanced("extract", record)
@@ -169,7 +168,7 @@ def train_table(
     table = _own_table(features, facts, roles)
     store = Store(output)
     output.mkdir(parents=True, exist_ok=True)
-    with _alone(output), LocalExecutor(execution.jobs) as executor:
+    with alone(output), LocalExecutor(execution.jobs) as executor:
         began = time.perf_counter()
         log = RunLog(output / "log.jsonl")
         judged = judge(store, table, train, harmonize, executor, listener, log, fusion=fusion)
@@ -203,17 +202,6 @@ def _write_page(store: Store, table: FeatureTable, settings: Mapping[str, Any], 
     for file, content in page.figures.items():
         write_bytes(folder / file, content)
     write_text(folder / "index.html", page.html)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder against a second command."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise StageError(f"another radfuse works in {folder}", hint="Wait for it, or choose another -o.") from error
 
 
 def _require_csv(output: Path) -> None:

@@ -31,6 +31,7 @@ from radfuse.harmonize.stage import Harmonize
 from radfuse.run import fitted, newcomers, predict
 from radfuse.run.demo import write_demo
 from radfuse.run.fitted import FittedRun
+from radfuse.run.lock import alone
 from radfuse.run.newcomers import Newcomers, read_newcomers
 from radfuse.run.predict import Predicted, feature_table, judge_externally, looked_at, predict_patients, score_row
 from radfuse.run.progress import Silent
@@ -670,8 +671,8 @@ def test_the_output_is_a_csv_and_nobody_elses(rng: np.random.Generator, tmp_path
     run = by_hand(tmp_path, made(rng))
     with pytest.raises(ConfigError, match=r"expected a name that ends in \.csv"):
         predict_patients(run, tmp_path / "new.csv", [], [], tmp_path / "scores.parquet", Silent())
-    held = predict._alone(tmp_path / "work")
-    with held, pytest.raises(StageError, match="another radfuse works in"), predict._alone(tmp_path / "work"):
+    held = alone(tmp_path / "work")
+    with held, pytest.raises(StageError, match="another radfuse works in"), alone(tmp_path / "work"):
         pass
 
 
