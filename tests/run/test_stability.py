@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import radfuse
+from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 from radfuse.cli.app import app
@@ -37,7 +38,7 @@ QUICK = ["align.registration=none", "fuse.methods=[average]", "stability.repeats
 
 
 class InProcess:
-    """An executor without processes, which counts its tasks."""
+    """An executor without processes, which counts its tasks and works on one thread, as a worker process does."""
 
     def __init__(self) -> None:
         self.done: list[Any] = []
@@ -45,7 +46,9 @@ class InProcess:
     def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
         for task in tasks:
             self.done.append(task)
-            yield task, work(task)
+            with threadpool_limits(1):
+                result = work(task)
+            yield task, result
 
     def __exit__(self, *ended: object) -> None:
         pass
