@@ -27,7 +27,7 @@ class Study:
     harmonization : diagnostics before and after, as `radfuse.harmonize` gives them.
     predictions : out-of-fold scores of every arm.
     auc : one row per arm: arm, fusion, modalities, classifier, auc, ci_low, ci_high, n, events, and more.
-    withheld : fusion arms with modalities withheld: arm, withheld, auc, ci_low, ci_high.
+    tables : what else the scores say, by name, as `Train.tables` gives it; such as ``withheld``.
     contrast : the primary comparison, declared before the run.
     seconds : wall time by stage.
     environment : versions and machine.
@@ -43,7 +43,7 @@ class Study:
     harmonization: Mapping[str, Any] | None = None
     predictions: Predictions | None = None
     auc: pd.DataFrame | None = None
-    withheld: pd.DataFrame | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     contrast: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)

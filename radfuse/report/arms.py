@@ -33,14 +33,14 @@ def arms(study: Study) -> Section:
 
 def _withheld(study: Study) -> list[Block]:
     """Say what each fusion arm is worth to a patient who lacks a modality."""
-    if study.withheld is None or study.auc is None:
+    if "withheld" not in study.tables or study.auc is None:
         return []
     whole = study.auc.set_index("arm")["auc"]
     columns = ("arm", "withheld", "AUC", "interval", "with all")
     rows = [
         (row["arm"], row["withheld"], number(row["auc"], 3), interval(row["ci_low"], row["ci_high"], 3),
          number(whole[row["arm"]], 3))
-        for row in study.withheld.to_dict("records") if row["arm"] in whole.index
+        for row in study.tables["withheld"].to_dict("records") if row["arm"] in whole.index
     ]  # fmt: skip
     words = Words(
         "The same models, trained on all modalities, judge validation patients from whom modalities were withheld: "

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from radfuse.train.stage import Arm, Train
 DECIDING = ("scikit-learn", "xgboost", "torch", "scipy", "numpy", "pandas")
 PERTURBED = Path("stability", "features.parquet")
 PREDICTIONS, FOLDS, MODEL, REPORTS = "predictions.parquet", "folds.csv", "model.skops", "folds.json"
-POORER, WITHHELD = "withheld.parquet", "withheld.csv"
+EVIDENCE, TABLES = "evidence", "tables"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class Judged:
     contrast : the primary comparison, or None when one of its arms was not run.
     predictions : out-of-fold scores.
     failed : the arms that could not be trained, and why.
-    withheld : what the fusion arms are worth without some modalities, see `radfuse.train.withheld`; None without any.
+    tables : what else the scores say, by name; see `Train.tables`.
     trained : how many arms were trained now; the others still stood.
     places : what to open, by name.
     """
@@ -48,7 +50,7 @@ class Judged:
     contrast: Mapping[str, Any] | None
     predictions: Predictions
     failed: tuple[Problem, ...] = ()
-    withheld: pd.DataFrame | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     trained: int = 0
     places: Mapping[str, str] = field(default_factory=dict)
 
@@ -151,14 +153,26 @@ def score(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize)
     write(store.root / "report" / "predictions.parquet", lambda path: predictions.rows.to_parquet(path, index=False))
     text = json.dumps(contrast, indent=1, sort_keys=True) + "\n"
     write_text(store.root / "report" / "contrast.json", text)
-    lesser = [path for arm in predictions.arms if (path := store.folder("train", arm) / POORER).is_file()]
-    withheld = None
-    (store.root / "report" / WITHHELD).unlink(missing_ok=True)
-    if lesser:
-        scores = pd.concat([pd.read_parquet(path) for path in lesser], ignore_index=True)
-        withheld = train.withheld(predictions, scores)
-        write(store.root / "report" / WITHHELD, lambda path: withheld.to_csv(path, index=False))
-    return Judged(auc, contrast, predictions, tuple(failed), withheld)
+    tables = train.tables(predictions, _evidence(store, predictions.arms))
+    folder = store.root / "report" / TABLES
+    shutil.rmtree(folder, ignore_errors=True)  # those of an earlier judgement, with other arms
+    for name, table_ in tables.items():
+        write(folder / f"{name}.csv", partial(table_.to_csv, index=False))
+    return Judged(auc, contrast, predictions, tuple(failed), tables)
+
+
+def read_tables(store: Store) -> dict[str, pd.DataFrame]:
+    """The tables of the last judgement, by name."""
+    return {path.stem: pd.read_csv(path) for path in sorted((store.root / "report" / TABLES).glob("*.csv"))}
+
+
+def _evidence(store: Store, arms: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Stack what the arms left beside their predictions."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for arm in arms:
+        for path in sorted((store.folder("train", arm) / EVIDENCE).glob("*.parquet")):
+            found.setdefault(path.stem, []).append(pd.read_parquet(path))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 
 def perform_arm(task: ArmTask) -> Record:
@@ -178,9 +192,10 @@ def perform_arm(task: ArmTask) -> Record:
         write(folder / MODEL, lambda path: save_model(result.model, path))
         write_text(folder / REPORTS, json.dumps(result.fold_reports, indent=1, sort_keys=True) + "\n")
         files = [PREDICTIONS, FOLDS, MODEL, REPORTS]
-        if len(result.withheld):
-            write(folder / POORER, lambda path: result.withheld.to_parquet(path, index=False))
-            files.append(POORER)
+        for name, rows in result.evidence.items():
+            file = f"{EVIDENCE}/{name}.parquet"
+            write(folder / file, partial(rows.to_parquet, index=False))
+            files.append(file)
         return files, {"modalities": list(task.arm.modalities)}
 
     return recorded(store, "train", task.arm.name, task.key, work)

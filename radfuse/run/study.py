@@ -19,7 +19,7 @@ from radfuse.run import subjects
 from radfuse.run.environment import environment
 from radfuse.run.failures import JUDGED, judged_key, judged_state
 from radfuse.run.harmonizing import DIAGNOSTICS, verdicts, write_harmonized
-from radfuse.run.judging import PREDICTIONS, WITHHELD, Judged, judge, plan_arms
+from radfuse.run.judging import PREDICTIONS, Judged, judge, plan_arms, read_tables
 from radfuse.run.preflight import Foreseen, foresee_regions, region_problems, write_regions
 from radfuse.run.seen import refuse_seen
 from radfuse.run.session import Session, failure_table
@@ -154,7 +154,7 @@ def collect(session: Session) -> Study:
         harmonization=json.loads(diagnostics.read_text(encoding="utf-8")) if harmonized else None,
         predictions=Predictions(pd.read_parquet(folder / PREDICTIONS)) if state else None,
         auc=pd.read_csv(folder / "auc.csv") if state else None,
-        withheld=pd.read_csv(folder / WITHHELD) if state and (folder / WITHHELD).is_file() else None,
+        tables=read_tables(store) if state else {},
         contrast=json.loads((folder / "contrast.json").read_text(encoding="utf-8")) if state else None,
         seconds=session.seconds,
         environment=environment(),

@@ -194,7 +194,7 @@ def _write_page(store: Store, table: FeatureTable, settings: Mapping[str, Any], 
         table=table,
         predictions=judged.predictions,
         auc=judged.auc,
-        withheld=judged.withheld,
+        tables=judged.tables,
         contrast=judged.contrast,
         environment=environment(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +15,7 @@ from radfuse.errors import DataError, RadfuseError
 from radfuse.train.arms import Arm
 from radfuse.train.splits import check_splits
 from radfuse.train.statistics import pair_auc
-from radfuse.train.withheld import withheld_sets, without
+from radfuse.train.withheld import WITHHELD, withheld_sets, without
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,9 @@ class ArmResult:
     folds : one row per repeat and fold: repeat, fold, auc (NaN where the fold has one outcome only).
     model : the pipeline fitted on all rows, for `radfuse predict`.
     fold_reports : per fold, plain JSON values: counts, what was left out, which features were chosen.
-    withheld : out-of-fold scores of the same models with modalities taken out of the validation rows, a column
-        ``withheld`` naming them; empty for arms that join none.
+    evidence : what else was found fold by fold, a table by name, from which `Train.tables` makes those of the report.
+        ``withheld``: out-of-fold scores of the same models with modalities taken out of the validation rows, a column
+        ``withheld`` naming them; absent for arms that join none.
     """
 
     arm: Arm
@@ -38,7 +40,7 @@ class ArmResult:
     folds: pd.DataFrame
     model: Any
     fold_reports: list[dict[str, Any]] = field(default_factory=list)
-    withheld: pd.DataFrame = field(default_factory=pd.DataFrame)
+    evidence: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -97,9 +99,9 @@ def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any
     scores = pd.concat(parts, ignore_index=True).assign(
         arm=arm.name, fusion=arm.fusion, modalities="+".join(arm.modalities), classifier=arm.classifier
     )
-    withheld = pd.concat(poorer, ignore_index=True).assign(arm=arm.name) if poorer else pd.DataFrame()
+    evidence = {WITHHELD: pd.concat(poorer, ignore_index=True).assign(arm=arm.name)} if poorer else {}
     found = Predictions(scores[[*COLUMNS, GROUP, "batch"]])
-    return ArmResult(arm, found, pd.DataFrame(folds), final, reports, withheld)
+    return ArmResult(arm, found, pd.DataFrame(folds), final, reports, evidence)
 
 
 def out_of_fold(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
@@ -29,7 +29,7 @@ from radfuse.train.selection import Selection
 from radfuse.train.selection.anova import Anova
 from radfuse.train.splits import Splits
 from radfuse.train.stability import StabilityFilter
-from radfuse.train.withheld import withheld_table
+from radfuse.train.withheld import WITHHELD, withheld_table
 
 __all__ = ["Arm", "ArmResult", "Primary", "Train"]
 
@@ -133,9 +133,17 @@ class Train(Stage):
         """Give the table of AUCs; see `radfuse.train.scores.score_table`."""
         return score_table(predictions, self._resampled(predictions))
 
-    def withheld(self, predictions: Predictions, scores: pd.DataFrame) -> pd.DataFrame:
-        """Judge the fusion arms with modalities withheld; see `radfuse.train.withheld.withheld_table`."""
-        return withheld_table(scores, self._resampled(predictions))
+    def tables(self, predictions: Predictions, evidence: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+        """Give everything else that the scores say, a table by name.
+
+        Parameters
+        ----------
+        evidence : of `ArmResult`, the arms' rows stacked.
+        """
+        found = {}
+        if WITHHELD in evidence:
+            found[WITHHELD] = withheld_table(evidence[WITHHELD], self._resampled(predictions))
+        return found
 
     def contrast(self, predictions: Predictions) -> dict[str, Any] | None:
         """Test the comparison declared in ``primary``; None when one of its two arms was not run."""

@@ -12,7 +12,8 @@ from radfuse.data.table import feature_columns
 from radfuse.train.scores import Bootstrap
 from radfuse.train.statistics import percentile_interval
 
-COLUMNS = ("arm", "withheld", "auc", "ci_low", "ci_high")
+WITHHELD = "withheld"
+COLUMNS = ("arm", WITHHELD, "auc", "ci_low", "ci_high")
 
 
 def withheld_sets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
@@ -48,6 +49,6 @@ def withheld_table(scores: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
 
 
 def _judged(scores: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[tuple[str, str, float, float, float]]:
-    for (arm, gone), rows in scores.groupby(["arm", "withheld"], sort=False):
+    for (arm, gone), rows in scores.groupby(["arm", WITHHELD], sort=False):
         auc, values = bootstrap.auc(rows.reset_index(drop=True))
         yield str(arm), str(gone), auc, *percentile_interval(values, bootstrap.confidence)

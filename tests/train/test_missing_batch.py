@@ -72,7 +72,7 @@ def test_the_score_without_ct_is_that_of_noise_and_not_of_the_scanner() -> None:
     swapped = FeatureTable(
         table.values, table.subjects.assign(**{"batch.CT": np.where(table.subjects["batch.CT"] == "A", "B", "A")})
     )
-    gone = found.withheld[found.withheld["withheld"] == "CT"]
+    gone = found.evidence["withheld"].query("withheld == 'CT'")
     aucs = [roc_auc_score(part["outcome"], part["score"]) for _, part in gone.groupby(["repeat", "fold"])]
     assert 0.35 < np.mean(aucs) < 0.7
     assert found.model.predict_proba(without(swapped.rows(), ["CT"])) == pytest.approx(

@@ -31,11 +31,12 @@ def test_the_scores_are_those_of_the_same_models_on_rows_that_lack_the_modality(
     table, train = make_table(subjects=40), Train.model_validate(QUICK)
     splits = train.splits(table)
     results = {arm.name: train.run_arm(arm, table, splits, harmonizer) for arm in train.arms(table)}
-    late = results["late-logistic"].withheld.set_index(["withheld", "subject"])["score"]
+    late = results["late-logistic"].evidence["withheld"].set_index(["withheld", "subject"])["score"]
     alone = results["single-CT-logistic"].predictions.rows.set_index("subject")["score"]
     assert late["PET"].to_numpy() == pytest.approx(alone[late["PET"].index].to_numpy(), abs=1e-12)
-    assert {name for name, found in results.items() if len(found.withheld)} == {"early-logistic", "late-logistic"}
-    assert set(results["early-logistic"].withheld["withheld"]) == {"CT", "PET"}
+    fusions = {name for name, found in results.items() if "withheld" in found.evidence}
+    assert fusions == {"early-logistic", "late-logistic"}
+    assert set(results["early-logistic"].evidence["withheld"]["withheld"]) == {"CT", "PET"}
 
 
 def test_the_table_is_the_arms_own_measure_and_shows_the_loss(make_table, harmonizer):
@@ -43,7 +44,7 @@ def test_the_table_is_the_arms_own_measure_and_shows_the_loss(make_table, harmon
     splits = train.splits(table)
     arm = next(arm for arm in train.arms(table) if arm.name == "late-logistic")
     result = train.run_arm(arm, table, splits, harmonizer)
-    lost = train.withheld(result.predictions, result.withheld).set_index("withheld")
+    lost = train.tables(result.predictions, result.evidence)["withheld"].set_index("withheld")
     whole = train.score(result.predictions).set_index("arm")["auc"]["late-logistic"]
     assert lost.index.tolist() == ["CT", "PET"]
     assert (lost["auc"] < whole).all()
