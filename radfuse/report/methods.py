@@ -6,13 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from radfuse.data.study import Study
+from radfuse.report.citations import cited, listed, numbered
 from radfuse.report.section import number
 
 Settings = Mapping[str, Any]
 
+COMBATS = ("combat", "combat_gam", "covbat", "nested_combat")
 
-def methods(study: Study) -> str:
-    """Say what was done; a stage whose settings are not there is left out."""
+
+def methods(study: Study) -> tuple[str, list[str]]:
+    """Say what was done, with the papers behind it; a stage whose settings are not there is left out.
+
+    Returns
+    -------
+    The paragraph with numbers in brackets, and the references in their order.
+    """
     config = study.config
     lines = [
         _align(_part(config, "align")),
@@ -22,7 +30,13 @@ def methods(study: Study) -> str:
         *_train(_part(config, "train")),
         _versions(study),
     ]
-    return " ".join(line for line in lines if line)
+    return numbered(" ".join(line for line in lines if line))
+
+
+def methods_file(study: Study) -> bytes:
+    """Give paragraph and references as a Markdown file."""
+    text, references = methods(study)
+    return "\n".join(["## Methods", "", text, "", "## References", "", *listed(references), ""]).encode("utf-8")
 
 
 def _part(config: Settings, *path: str) -> Settings:
@@ -55,12 +69,12 @@ def _align(align: Settings) -> str:
     size = " by ".join(map(_plain, spacing)) if isinstance(spacing, list | tuple) else _plain(spacing)
     voxels = "a voxel size chosen from the cohort" if spacing == "auto" else f"voxels of {size} mm"
     lead = f", led by {align['reference']}" if align.get("reference") else ""
-    text = f"The scans of each subject were resampled once, linearly, onto one grid with {voxels}{lead}."
+    text = f"The scans of each subject were resampled once, linearly, onto one grid with {voxels}{lead} [@simpleitk]."
     registration = _part(align, "registration")
     if method_of(registration) == "none":
         text += " They were placed by their headers, without registration."
     elif registration:
-        text += f" Registration was {method_of(registration)}"
+        text += f" Registration was {method_of(registration)}, by mutual information [@mattes]"
         gate = _part(registration, "gate")
         if "min_gain" in gate:
             text += (
@@ -76,7 +90,7 @@ def _align(align: Settings) -> str:
 
 
 def _fuse(fuse: Settings) -> str:
-    names = [method_of(member) for member in fuse.get("methods") or ()]
+    names = [cited(method_of(member)) for member in fuse.get("methods") or ()]
     return f"Fused volumes were made by {joined(names)}." if names else ""
 
 
@@ -87,9 +101,12 @@ def _extract(extract: Settings, study: Study) -> str:
     version = study.environment.get("pyradiomics-cuda")
     packaged = f" (distribution pyradiomics-cuda {version})" if version else ""
     how = {
-        "pyradiomics": f"with PyRadiomics{packaged}",
-        "ibsi": "as the IBSI reference manual defines them, its image processing included,",
-    }.get(method_of(extract.get("extractor")), f"with radfuse's implementation of PyRadiomics' features{packaged}")
+        "pyradiomics": f"with PyRadiomics [@pyradiomics]{packaged}",
+        "ibsi": "as the IBSI reference manual defines them [@ibsi], its image processing included,",
+    }.get(
+        method_of(extract.get("extractor")),
+        f"with radfuse's implementation of PyRadiomics' features [@pyradiomics]{packaged}",
+    )
     text = f"{count} features were extracted {how} from {joined(modalities)}."
     derived = [f"{name} ({method_of(region)})" for name, region in (extract.get("regions") or {}).items()]
     return f"{text} Regions derived from the drawn ones were measured too: {joined(derived)}." if derived else text
@@ -104,9 +121,10 @@ def _harmonize(harmonize: Settings) -> str:
         return "Features were not harmonised between batches."
     protect = [str(each) for each in harmonizer.get("protect") or ()]
     kept = f", protecting {joined(protect)}" if protect else ""
+    papers = " [@neurocombat] [@combat_radiomics]" if name in COMBATS else ""
     return (
-        f"Batches were harmonised by {name}{kept}, by modality, fitted on the training rows of each fold; the outcome "
-        "was never a covariate."
+        f"Batches were harmonised by {cited(name)}{papers}{kept}, by modality, fitted on the training rows of each "
+        "fold; the outcome was never a covariate."
     )
 
 
@@ -114,18 +132,19 @@ def _train(train: Settings) -> list[str]:
     if not train:
         return []
     found = []
-    classifiers = [method_of(member) for member in train.get("classifiers") or ()]
+    classifiers = [cited(method_of(member)) for member in train.get("classifiers") or ()]
     levels = [_level(member) for member in train.get("fusions") or ()]
     if classifiers and levels:
         found.append(f"Models were {joined(classifiers)}, with {joined(levels)} fusion beside each modality alone.")
     steps = [method_of(train.get(step)) for step in ("imputation", "selection")]
     if all(steps):
-        found.append(f"Imputation ({steps[0]}) and selection ({steps[1]}) were fitted on training rows only.")
+        found.append(f"Imputation ({steps[0]}) and selection ({cited(steps[1])}) were fitted on training rows only.")
     stability = _part(train, "stability")
     if "icc" in stability:
         found.append(
             f"Features were left out in each fold when {'the lower bound of ' if stability.get('by') == 'low' else ''}"
-            f"their ICC({stability.get('kind', '2,1')}) over the training subjects' repeated measurements was below "
+            f"their ICC({stability.get('kind', '2,1')}) [@icc] over the training subjects' repeated measurements "
+            "[@perturbations] was below "
             f"{stability['icc']:g}."
         )
     splits = _part(train, "splits")
@@ -138,6 +157,7 @@ def _train(train: Settings) -> list[str]:
     text = "The AUC compares pairs within a fold only, averaged over folds and repeats"
     if "bootstrap" in train and "confidence" in train:
         text += f"; {100 * train['confidence']:g} % intervals come from {train['bootstrap']} resamples of the patients"
+        text += " [@bootstrap]"
     found.append(text + ".")
     primary = _part(train, "primary")
     if primary.get("fusion") and primary.get("against"):
@@ -152,8 +172,9 @@ def _level(member: Any) -> str:
 
 
 def _versions(study: Study) -> str:
-    names = [n for n in ("radfuse", "python", "SimpleITK", "scikit-learn", "torch") if n in study.environment]
-    return f"Software: {', '.join(f'{name} {study.environment[name]}' for name in names)}." if names else ""
+    papers = {"radfuse": "", "python": "", "SimpleITK": "", "scikit-learn": " [@scikit-learn]", "torch": " [@torch]"}
+    named = [f"{name} {study.environment[name]}{paper}" for name, paper in papers.items() if name in study.environment]
+    return f"Software: {', '.join(named)}." if named else ""
 
 
 def _plain(value: object) -> str:

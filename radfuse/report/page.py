@@ -12,17 +12,19 @@ from radfuse.report.alignment import alignment
 from radfuse.report.answer import answer
 from radfuse.report.arms import arms, failures
 from radfuse.report.batches import batches
+from radfuse.report.checklist import checklist_files
 from radfuse.report.cohort import cohort
 from radfuse.report.curves import curves
 from radfuse.report.features import features
 from radfuse.report.fused import fused
+from radfuse.report.methods import methods_file
 from radfuse.report.overlays import overlays
 from radfuse.report.provenance import provenance
 from radfuse.report.section import Block, Fold, Picture, Section
 
 
 def compose(study: Study, title: str, examples: int, resamples: int, seed: int) -> tuple[str, dict[str, bytes]]:
-    """Give the page, and the charts that are also kept beside it."""
+    """Give the page, and the charts and texts that are also kept beside it."""
     sections = [
         answer(study),
         cohort(study),
@@ -37,6 +39,8 @@ def compose(study: Study, title: str, examples: int, resamples: int, seed: int) 
         provenance(study),
     ]
     kept = {picture.name: picture.content for picture in _pictures(sections) if picture.kept}
+    if study.config:
+        kept |= {"methods.md": methods_file(study), **checklist_files(study)}
     return _html(title, study, sections), kept
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import yaml
 
 from radfuse.data.study import Study
-from radfuse.report.checklist import checklist
+from radfuse.report.checklist import checklists
+from radfuse.report.citations import listed
 from radfuse.report.methods import methods
 from radfuse.report.section import Block, Fold, Section, Table, Words, absent, number
 
@@ -13,12 +14,16 @@ from radfuse.report.section import Block, Fold, Section, Table, Words, absent, n
 def provenance(study: Study) -> Section:
     """Give everything that is needed to say how this was done, and to do it again."""
     blocks: list[Block] = []
-    text = methods(study)
+    text, references = methods(study)
     if text:
-        blocks += [Words("A methods paragraph that states only what the settings of this run state:"), Words(text)]
+        blocks += [
+            Words("A methods paragraph that states only what the settings of this run state (also in methods.md):"),
+            Words(text),
+            Fold("References of the methods paragraph", blocks=[Words(line) for line in listed(references)]),
+        ]
     else:
         blocks.append(absent("The study has no settings to describe.", "Run it from a config."))
-    blocks.append(checklist(study))
+    blocks += checklists(study)
     if study.config:
         dumped = yaml.safe_dump(dict(study.config), sort_keys=False, allow_unicode=True, width=110)
         blocks.append(Fold("The resolved config (YAML)", dumped))

@@ -18,11 +18,11 @@ class Page:
     Parameters
     ----------
     html : the whole page; it loads nothing and holds no script.
-    figures : the same charts by file name, for a paper or a slide.
+    files : for a paper or a slide, by name: the same charts, the methods paragraph, the checklists.
     """
 
     html: str
-    figures: dict[str, bytes]
+    files: dict[str, bytes]
 
 
 class Report(Stage):
@@ -45,5 +45,5 @@ class Report(Stage):
         """
         from radfuse.report.page import compose
 
-        html, figures = compose(study, self.title or study.name, self.examples, self.resamples, self.seed)
-        return Page(html, figures)
+        html, files = compose(study, self.title or study.name, self.examples, self.resamples, self.seed)
+        return Page(html, files)

@@ -124,7 +124,7 @@ def report_study(session: Session) -> Path:
     began = time.perf_counter()
     page = session.config.report(study)
     folder = session.store.folder("report")
-    for name, content in page.figures.items():
+    for name, content in page.files.items():
         write_bytes(folder / name, content)
     write_text(folder / "index.html", page.html)
     session.timed("report", began)

@@ -199,7 +199,7 @@ def _write_page(store: Store, table: FeatureTable, settings: Mapping[str, Any], 
         environment=environment(),
     )
     page, folder = Report()(study), store.folder("report")
-    for file, content in page.figures.items():
+    for file, content in page.files.items():
         write_bytes(folder / file, content)
     write_text(folder / "index.html", page.html)
 

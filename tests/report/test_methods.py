@@ -1,5 +1,7 @@
 """The methods paragraph says what the settings say, and nothing else."""
 
+import io
+import re
 from typing import Any
 
 import pandas as pd
@@ -8,17 +10,25 @@ import pytest
 from radfuse.config import Config
 from radfuse.data.study import Study
 from radfuse.data.table import FeatureTable
-from radfuse.report.methods import methods
+from radfuse.report.checklist import AUTHOR, CLEAR, METRICS, checklist_files
+from radfuse.report.citations import REFERENCES, listed, numbered
+from radfuse.report.methods import methods, methods_file
+from radfuse.report.stated import stated
 
 COHORT = {"cohort": {"manifest": "m.csv", "outcome": "y", "modalities": ["CT", "PET"]}}
 
 
-def paragraph(**settings: Any) -> str:
+def study_of(**settings: Any) -> Study:
     config = Config.model_validate({**COHORT, **settings}).model_dump(mode="json")
     values = pd.DataFrame({"CT.a": [1.0, 2.0], "PET.a": [3.0, 4.0]}, index=pd.Index(["A", "B"], name="subject"))
     facts = pd.DataFrame({"outcome": [0, 1]}, index=values.index)
     nobody = pd.DataFrame(columns=["subject", "stage", "what", "hint"])
-    return methods(Study("s", config, facts, nobody, table=FeatureTable(values, facts)))
+    return Study("s", config, facts, nobody, table=FeatureTable(values, facts))
+
+
+def paragraph(**settings: Any) -> str:
+    """The paragraph without its numbers in brackets."""
+    return re.sub(r" \[\d+\]", "", methods(study_of(**settings))[0])
 
 
 @pytest.mark.parametrize(
@@ -43,3 +53,45 @@ def test_how_decisions_were_combined_and_which_features_were_steady() -> None:
         in text
     )
     assert "ICC" not in paragraph()
+
+
+def test_papers_are_numbered_in_order_of_appearance_and_listed_once() -> None:
+    settings = {"harmonize": {"harmonizer": "covbat"}, "train": {"classifiers": ["xgboost", "svm"]}}
+    text, references = methods(study_of(**settings))
+    numbers = [int(found) for found in re.findall(r"\[(\d+)\]", text)]
+    assert list(dict.fromkeys(numbers)) == list(range(1, len(references) + 1))
+    assert references == [r for r in references if r in REFERENCES.values()]
+    place = references.index(REFERENCES["covbat"]) + 1
+    assert f"harmonised by covbat [{place}]" in text
+    assert f"xgboost [{references.index(REFERENCES['xgboost']) + 1}] and svm" in text
+    assert "@" not in text
+    written = methods_file(study_of(**settings)).decode()
+    assert text in written
+    assert all(line in written for line in listed(references))
+
+
+def test_two_methods_of_one_paper_share_its_number() -> None:
+    assert numbered("a [@mdafuse] b [@svm] c [@mdafuse_published]")[0] == "a [1] b [2] c [1]"
+
+
+def test_the_checklists_hold_every_item_and_fill_in_what_the_run_states() -> None:
+    study = study_of(harmonize={"harmonizer": "combat"})
+    files = checklist_files(study)
+    metrics, clear = (pd.read_csv(io.BytesIO(files[name])).set_index("item") for name in ("metrics.csv", "clear.csv"))
+    assert list(metrics.index) == list(range(1, 31))
+    assert list(clear.index) == list(range(1, 59))
+    assert "harmonised by combat in each fold" in metrics.loc[19, "stated"]
+    assert clear.loc[36, "stated"] == metrics.loc[19, "stated"]
+    assert clear.loc[30, "stated"] == "1 events among 2 subjects; folds are stratified by outcome"
+    for author_only in (1, 8, 18, 52):
+        assert clear.loc[author_only, "stated"] == AUTHOR
+    assert metrics.loc[23, "stated"] == AUTHOR  # nothing was trained, so nothing was compared
+
+
+def test_what_was_not_done_is_not_claimed() -> None:
+    without = stated(study_of(harmonize={"harmonizer": "none"}))
+    assert not {"confounders", "reliability", "calibration", "external", "explained", "performance"} & set(without)
+    assert "reliability" in stated(study_of(train={"stability": {"icc": 0.8}}))
+    everything = set(without) | {"confounders", "reliability"}
+    asked = {topic for items in (METRICS, CLEAR) for _, topic in items.values()}
+    assert everything <= asked | {"utility"}, "a topic that no item asks for"

@@ -237,13 +237,15 @@ def test_the_same_study_gives_the_same_bytes(study: Study, page: Page) -> None:
 
 def test_another_seed_changes_the_bands_only(study: Study, page: Page) -> None:
     other = Report(resamples=20, seed=1)(study)
-    assert {name for name in page.figures if page.figures[name] != other.figures[name]} == {"roc.svg"}
+    assert {name for name in page.files if page.files[name] != other.files[name]} == {"roc.svg"}
 
 
 def test_the_charts_are_kept_beside_the_page(page: Page) -> None:
-    assert set(page.figures) == {"features.png", "batches.svg", "roc.svg", "auc.svg"}
+    charts = {name: content for name, content in page.files.items() if name.endswith(("png", "svg"))}
+    assert set(charts) == {"features.png", "batches.svg", "roc.svg", "auc.svg"}
     assert all(content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
-               for name, content in page.figures.items())  # fmt: skip
+               for name, content in charts.items())  # fmt: skip
+    assert {"methods.md", "metrics.csv", "clear.csv"} == set(page.files) - set(charts)
 
 
 def test_links_lead_to_sections_and_tables_are_told_to_screen_readers(read: Reader) -> None:
@@ -280,8 +282,8 @@ def test_harmonisation_is_shown_before_and_after(read: Reader) -> None:
 
 
 def test_the_methods_state_what_the_config_states_and_no_more(read: Reader) -> None:
-    assert "onto one grid with voxels of 2 mm, led by CT." in read.text
-    assert "harmonised by combat, protecting age" in read.text
+    assert "onto one grid with voxels of 2 mm, led by CT [1]." in read.text
+    assert "harmonised by combat [5] [6] [7], protecting age" in read.text
     assert "4 folds repeated 2 times (seed 3)" in read.text
     assert "xgboost" not in read.text
     assert "author to complete" in read.text
@@ -303,7 +305,7 @@ def test_an_empty_study_says_what_is_absent_and_what_to_run() -> None:
         "The environment was not recorded",
     ):
         assert words in said
-    assert page.figures == {}
+    assert page.files == {}
 
 
 def test_arms_without_the_declared_comparison_are_no_answer(study: Study) -> None:
