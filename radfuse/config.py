@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from radfuse.align.intensity import Intensity
+from radfuse.align.partial_volume import PartialVolume
 from radfuse.align.registration import Registration
 from radfuse.align.stage import Align
 from radfuse.component import Component, Frozen, describe
@@ -27,8 +28,11 @@ from radfuse.harmonize import Harmonizer
 from radfuse.harmonize.stage import Harmonize
 from radfuse.report.stage import Report
 from radfuse.train.classifiers import Classifier
+from radfuse.train.combinations import Combination
 from radfuse.train.fusion import FusionStrategy
+from radfuse.train.joins import Join
 from radfuse.train.selection import Selection
+from radfuse.train.splits import Splits
 from radfuse.train.stage import Train
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -77,11 +81,29 @@ class CohortSettings(Frozen):
             raise ValueError(error.message) from error
 
 
+class External(Frozen):
+    """Patients of another manifest on whom the finished models are tested; nothing is learned from them."""
+
+    manifest: Path | None = Field(
+        None, description="Their manifest, from cohort.root; image paths in it start from its own folder. Null: none."
+    )
+    tables: tuple[Path, ...] = Field(
+        (), description="Tables with their outcome, facts and scanners, from cohort.root; default: the manifest."
+    )
+    arms: tuple[str, ...] = Field(
+        (), description="Arms to test, or `all`; default: the two of the comparison declared in train.primary."
+    )
+
+
 class Tracking(Frozen):
     """Where runs are recorded. MLFLOW_TRACKING_URI, when set, wins over the study's own mlflow.db."""
 
     experiment: str = Field("", description="MLflow experiment; empty: the study's name.")
     models: bool = Field(True, description="Log the model fitted on all subjects with each arm.")
+    registry: Literal["primary", "all", "none"] = Field(
+        "primary",
+        description="Whose models become versions in MLflow's registry, as STUDY-ARM: the primary arm's, all, or none.",
+    )
 
 
 class Execution(Frozen):
@@ -102,6 +124,7 @@ class Config(Frozen):
     stability: Stability = Stability()
     harmonize: Harmonize = Harmonize()
     train: Train = Train()
+    external: External = External()
     report: Report = Report()
     tracking: Tracking = Tracking()
     execution: Execution = Execution()
@@ -119,6 +142,10 @@ class Config(Frozen):
             raise ValueError(f"harmonize protects {', '.join(late)}, which is known only after imaging")
         if self.cohort.outcome in self.train.baselines.clinical:
             raise ValueError(f"the clinical baseline lists {self.cohort.outcome!r}, which is the outcome")
+        if self.cohort.outcome in self.train.clinical_modality:
+            raise ValueError(f"train.clinical_modality lists {self.cohort.outcome!r}, which is the outcome")
+        if self.cohort.outcome in self.train.taught:
+            raise ValueError(f"an auxiliary target is {self.cohort.outcome!r}, which is the outcome itself")
         derived = [each for name, region in self.extract.regions.items() for each in region.names(name)]
         twice = sorted(set(derived) & set(self.cohort.regions))
         if twice:
@@ -136,7 +163,8 @@ class Config(Frozen):
     def columns(self) -> Columns:
         """What the clinical tables' columns mean in this study."""
         member = self.harmonize.harmonizer
-        facts = (*self.protected, *member.facts, *self.train.baselines.clinical, *self.cohort.covariates)
+        clinical = (*self.train.baselines.clinical, *self.train.clinical_modality, *self.train.taught)
+        facts = (*self.protected, *member.facts, *self.train.splits.facts, *clinical, *self.cohort.covariates)
         return Columns(
             outcome=self.cohort.outcome,
             positive=self.cohort.positive,
@@ -165,6 +193,7 @@ def families() -> dict[str, type[Component]]:
     return {
         "registration": Registration,
         "intensity": Intensity,
+        "partial_volume": PartialVolume,
         "fusion": FusionMethod,
         "picture": PictureFusion,
         "extractor": Extractor,
@@ -174,6 +203,9 @@ def families() -> dict[str, type[Component]]:
         "selection": Selection,
         "classifier": Classifier,
         "strategy": FusionStrategy,
+        "combination": Combination,
+        "join": Join,
+        "splits": Splits,
     }
 
 

@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Two workers of the test run share the machine; radfuse's own workers run on one thread each, too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from filelock import FileLock

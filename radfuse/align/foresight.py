@@ -14,7 +14,7 @@ PAD_VOXELS = 2
 """Interpolation looks one voxel beyond; one more for the rounding of places."""
 
 
-def foresee(mask: Mask, grid: Geometry, margin_mm: float = 0.0) -> Mask:
+def foresee(mask: Mask, grid: Geometry, margin_mm: float = 0.0, supersampling: int = 1) -> Mask:
     """Carry a region to the part of a grid around it, as the headers place it.
 
     The voxels are those of `carry` onto the whole grid; a registration that moves the image on which it is drawn
@@ -25,6 +25,7 @@ def foresee(mask: Mask, grid: Geometry, margin_mm: float = 0.0) -> Mask:
     mask : the region, not empty.
     grid : the common grid.
     margin_mm : how much of the grid is wanted around the region.
+    supersampling : see `carry`.
     """
     box = widened(box_of(mask.inside), (PAD_VOXELS,) * 3, mask.array.shape)
     small = Mask(mask.array[box].copy(), mask.geometry.part(box), mask.label)
@@ -33,4 +34,4 @@ def foresee(mask: Mask, grid: Geometry, margin_mm: float = 0.0) -> Mask:
     first = np.clip(np.floor(corners[:3].min(axis=1) - pad), 0, np.asarray(grid.size) - 1)
     last = np.clip(np.ceil(corners[:3].max(axis=1) + pad), first, np.asarray(grid.size) - 1)
     x, y, z = (slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
-    return carry(small, grid.part((z, y, x)), Transform.identity())
+    return carry(small, grid.part((z, y, x)), Transform.identity(), supersampling)

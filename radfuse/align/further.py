@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from radfuse.align.grid import carry, crop, fit_to_image
+from radfuse.data.deformation import Motion
 from radfuse.data.geometry import Geometry
 from radfuse.data.subject import Subject
-from radfuse.data.transform import Transform
 from radfuse.data.volume import Mask
 
 Carried = dict[str, dict[str, Mask]]
@@ -17,9 +17,10 @@ def carry_further(
     subject: Subject,
     reference: str,
     grid: Geometry,
-    transforms: Mapping[str, Transform],
+    transforms: Mapping[str, Motion],
     each_its_own: bool,
     min_voxels: int,
+    supersampling: int = 1,
 ) -> tuple[Carried, dict[str, str], list[str]]:
     """Carry every further region to the grid: by region and by the image it is drawn on; why some are not; warnings.
 
@@ -29,6 +30,7 @@ def carry_further(
     reference : its outline leads; where it has none, that of the first image that has.
     each_its_own : whether each image keeps its own outline.
     min_voxels : fewer voxels on the grid are as good as none.
+    supersampling : see `carry`.
     """
     found: Carried = {}
     absent, warnings = dict(subject.absent), []
@@ -39,7 +41,7 @@ def carry_further(
         carried: dict[str, Mask] = {}
         for name in [lead, *(other for other in masks if each_its_own and other != lead)]:
             fitted, warning = fit_to_image(masks[name], subject.volumes[name].geometry, f"{name} {region}")
-            carried[name] = carry(fitted, grid, transforms[name])
+            carried[name] = carry(fitted, grid, transforms[name], supersampling)
             warnings += [warning] if warning else []
         small = [name for name, mask in carried.items() if mask.voxels < min_voxels]
         if small:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from radfuse.data.box import box_of, widened
+from radfuse.data.deformation import Motion
 from radfuse.data.geometry import TOLERANCE_VOXELS, Geometry
-from radfuse.data.transform import Transform
 from radfuse.data.volume import Mask, Volume, reference_image, transform_to_sitk
 from radfuse.errors import GeometryError
 
@@ -30,42 +31,94 @@ def auto_spacing_mm(grids: Iterable[Geometry]) -> float:
     return max(0.5, float(np.floor(float(np.median(edges_mm)) / 0.5 + 0.5)) * 0.5)
 
 
-def resample(volume: Volume, grid: Geometry, transform: Transform) -> Volume:
-    """Sample a volume on another grid, linearly, as float32.
+Interpolation = Literal["linear", "bspline", "lanczos", "nearest"]
 
-    Outside the field of view becomes the volume's minimum, so that air stays air.
+
+def resample(volume: Volume, grid: Geometry, transform: Motion, interpolation: Interpolation = "linear") -> Volume:
+    """Sample a volume on another grid, linearly unless told otherwise, as float32.
+
+    Outside the field of view becomes the volume's minimum, so that air stays air. Cubic B-splines and Lanczos' sinc
+    swing over at edges: below the minimum they are cut off, so that no SUV turns negative; above the maximum they are
+    not, since a peak between two voxels is higher than either.
 
     Parameters
     ----------
     volume : any unit; the unit is kept.
     grid : where to sample; positions in LPS millimetres, so origins need not agree.
     transform : from points of the grid to points of the volume.
+    interpolation : linear, cubic B-spline, Lanczos-windowed sinc of radius 5 (a minute for a million voxels), or the
+        nearest voxel.
     """
     import SimpleITK as sitk
 
+    methods = {
+        "linear": sitk.sitkLinear,
+        "bspline": sitk.sitkBSpline,
+        "lanczos": sitk.sitkLanczosWindowedSinc,
+        "nearest": sitk.sitkNearestNeighbor,
+    }
     image = sitk.Cast(volume.to_sitk(), sitk.sitkFloat32)
-    sampled = _resample(image, grid, transform, sitk.sitkLinear, float(volume.array.min()))
+    low = float(volume.array.min())
+    sampled = _resample(image, grid, transform, methods[interpolation], low)
+    if interpolation in ("bspline", "lanczos"):
+        np.maximum(sampled, np.float32(low), out=sampled)
     return Volume(sampled, grid, volume.modality, volume.unit)
 
 
-def carry(mask: Mask, grid: Geometry, transform: Transform) -> Mask:
+def carry(mask: Mask, grid: Geometry, transform: Motion, supersampling: int = 1) -> Mask:
     """Carry the region of a mask onto another grid; the region becomes label 1.
 
     The binary region is interpolated linearly and kept from one half up, which moves its surface least. A region
     that is too thin for that is taken by nearest neighbour.
+
+    Parameters
+    ----------
+    supersampling : a voxel is asked at so many points along each axis and is inside when at least half of them are;
+        1 asks its centre alone, which is coarse where a fine outline comes to large voxels.
     """
     import SimpleITK as sitk
 
     region = Volume(mask.inside.astype(np.float32), mask.geometry, "region", "a.u.").to_sitk()
-    inside = _resample(region, grid, transform, sitk.sitkLinear, 0.0) >= 0.5
+    if supersampling > 1:
+        inside = _covered(mask, region, grid, transform, supersampling) >= 0.5
+    else:
+        inside = _resample(region, grid, transform, sitk.sitkLinear, 0.0) >= 0.5
     if not inside.any():
         inside = _resample(region, grid, transform, sitk.sitkNearestNeighbor, 0.0) >= 0.5
     return Mask(inside.astype(np.uint8), grid)
 
 
-def _resample(
-    image: object, grid: Geometry, transform: Transform, method: int, outside: float
-) -> npt.NDArray[np.float32]:
+def _covered(mask: Mask, region: object, grid: Geometry, transform: Motion, along: int) -> npt.NDArray[np.float64]:
+    """Give the share of the points of each voxel, ``along`` on each axis and evenly spread, that are in the region."""
+    import SimpleITK as sitk
+    from scipy.ndimage import maximum_filter
+
+    covered = np.zeros(grid.shape)
+    # One voxel of either grid around the region, so that no voxel that is touched is left out.
+    reach = np.ceil(max(grid.spacing_mm) / np.asarray(mask.geometry.spacing_mm)).astype(int) + 1
+    wide = maximum_filter(mask.inside.astype(np.float32), size=tuple(2 * reach[::-1] + 1))
+    near = Volume(wide, mask.geometry, "region", "a.u.").to_sitk()
+    box = box_of(_resample(near, grid, transform, sitk.sitkLinear, 0.0) > 0)
+    if box[0].stop == box[0].start:
+        return covered
+    fine = _finer(grid.part(box), along)
+    inside = _resample(region, fine, transform, sitk.sitkLinear, 0.0) >= 0.5
+    x, y, z = (n // along for n in fine.size)
+    covered[box] = inside.reshape(z, along, y, along, x, along).mean(axis=(1, 3, 5))
+    return covered
+
+
+def _finer(grid: Geometry, along: int) -> Geometry:
+    """Divide every voxel of a grid."""
+    spacing = np.asarray(grid.spacing_mm) / along
+    first = np.asarray(grid.direction).reshape(3, 3) @ (spacing * (1 - along) / 2)
+    x, y, z = (n * along for n in grid.size)
+    sx, sy, sz = (float(value) for value in spacing)
+    ox, oy, oz = (float(value) for value in np.asarray(grid.origin_mm) + first)
+    return Geometry((x, y, z), (sx, sy, sz), (ox, oy, oz), grid.direction)
+
+
+def _resample(image: object, grid: Geometry, transform: Motion, method: int, outside: float) -> npt.NDArray[np.float32]:
     import SimpleITK as sitk
 
     resampler = sitk.ResampleImageFilter()

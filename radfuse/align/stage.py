@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from radfuse.align.further import carry_further, spread
 from radfuse.align.grid import (
+    Interpolation,
     auto_spacing_mm,
     carry,
     crop,
@@ -20,29 +21,31 @@ from radfuse.align.grid import (
     lattice_mm,
     resample,
 )
-from radfuse.align.intensity import Intensity
 from radfuse.align.intensity.physical import Physical
 from radfuse.align.intensity.zscore import ZScore
+from radfuse.align.partial_volume import PartialVolume
+from radfuse.align.point_spread import Spread, is_estimated, point_spread, triple, widest
 from radfuse.align.registration import Registered, Registration
 from radfuse.align.registration.rigid import Rigid
 from radfuse.align.resolution import Triple, match
+from radfuse.align.scales import Drawn, Scale, named, rescaled
 from radfuse.component import Stage
 from radfuse.data.box import touches_border
+from radfuse.data.deformation import Motion
 from radfuse.data.geometry import Geometry
 from radfuse.data.modality import unit_of
+from radfuse.data.region import MAIN
 from radfuse.data.subject import Subject
 from radfuse.data.transform import Transform
 from radfuse.data.volume import Mask, Volume
 from radfuse.errors import DataError, RadfuseError
-
-Spread = PositiveFloat | tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
 class Align(Stage):
     """Register, resample once, carry the region over, match the resolution of fusion's inputs."""
 
     name: ClassVar[str] = "align"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     reference: str | None = Field(
         None, description="The modality whose frame and region lead; none given: the subject's first."
@@ -58,14 +61,31 @@ class Align(Stage):
     registration: Registration = Field(
         Rigid(), description="How scans are brought together beyond what their headers say."
     )
-    fwhm_mm: dict[str, Spread] = Field(
-        {}, description="Point spread (full width at half maximum) by modality, one number or x, y, z of the grid."
+    interpolation: Interpolation | dict[str, Interpolation] = Field(
+        "linear",
+        description="How volumes are sampled on the grid, for all or by modality; those not named: linear. "
+        "`lanczos` takes a minute for a million voxels.",
     )
-    target_fwhm_mm: Spread | None = Field(
+    supersampling: PositiveInt = Field(
+        1,
+        le=8,
+        description="A voxel is in the region when half of its points are, so many along each axis; 1: its centre.",
+    )
+    fwhm_mm: dict[str, Spread] = Field(
+        {},
+        description="Point spread (full width at half maximum) by modality, one number or x, y, z of the grid; "
+        "`estimate` measures it on each scan at the border of body and air.",
+    )
+    partial_volume: dict[str, PartialVolume] = Field(
+        {}, description="By modality, how its partial-volume effect is corrected; none given: it is not."
+    )
+    target_fwhm_mm: PositiveFloat | tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(
         None, description="Resolution of fusion's inputs; none given: the largest of fwhm_mm along each axis."
     )
-    intensity: dict[str, Intensity] = Field(
-        {}, description="Intensity scale by modality; by default CT, PET and SPECT stay physical, the rest is z-scored."
+    intensity: dict[str, Scale] = Field(
+        {},
+        description="Intensity scale by modality, one method or a list of steps such as [n4, zscore]; by default CT, "
+        "PET and SPECT stay physical, the rest is z-scored.",
     )
     mask: Literal["reference", "own"] = Field(
         "reference",
@@ -73,6 +93,39 @@ class Align(Stage):
         "`own`: each modality's own region.",
     )
     min_voxels: PositiveInt = Field(27, description="Refuse a region with fewer voxels on the common grid.")
+
+    @model_validator(mode="after")
+    def _resolution_is_sound(self) -> Align:
+        matched = {name: given for name, given in self.fwhm_mm.items() if name not in self.partial_volume}
+        guessed = sorted(name for name, given in matched.items() if is_estimated(given))
+        if guessed and self.target_fwhm_mm is None:
+            raise ValueError(
+                f"fwhm_mm of {', '.join(guessed)} is estimated on each scan, so target_fwhm_mm must be given: "
+                "all subjects have to end at one resolution"
+            )
+        for name, method in self.partial_volume.items():
+            if name not in self.fwhm_mm:
+                raise ValueError(f"partial_volume.{name} is {method.method}, which needs fwhm_mm.{name}")
+            reach_mm = 2 * widest(self.fwhm_mm[name])
+            if self.margin_mm is not None and self.margin_mm < reach_mm:
+                raise ValueError(
+                    f"partial_volume.{name} looks {reach_mm:g} mm around the region, twice the point spread, and "
+                    f"margin_mm cuts the grid at {self.margin_mm:g} mm; set it to {reach_mm:g} or more"
+                )
+            bent = [step.method for step in self.intensity.get(name, ()) if not step.linear]
+            if bent:
+                raise ValueError(
+                    f"partial_volume.{name} works on activity itself, and intensity.{name} has {', '.join(bent)}, "
+                    "after which blur is no longer a sum of neighbours"
+                )
+        return self
+
+    def require(self) -> None:
+        """Raise one ConfigError when a file that an intensity scale needs is missing or another one."""
+        for steps in self.intensity.values():
+            for place, step in enumerate(steps):
+                step.build()
+                step.require_after([each.method for each in steps[:place]])
 
     def resolved(self, geometries: Sequence[Geometry]) -> Align:
         """Settle `auto` for a cohort: a spacing per subject would make features incomparable.
@@ -100,17 +153,25 @@ class Align(Stage):
         if lead != reference:
             warnings.append(f"{reference} has no mask: the region is that of {lead}")
         fixed = subject.volumes[reference]
-        found = {name: self._register(fixed, volume) for name, volume in subject.volumes.items()}
+        found = {
+            name: self._register(fixed, volume, masks.get(reference)) for name, volume in subject.volumes.items()
+        }
         transforms = {name: each.transform for name, each in found.items()}
         whole = self.grid_of(fixed.geometry)
         further, absent, told = carry_further(
-            subject, reference, whole, transforms, self.mask == "own", self.min_voxels
+            subject, reference, whole, transforms, self.mask == "own", self.min_voxels, self.supersampling
         )
         warnings += told
         beside_it = [mask for carried in further.values() for mask in carried.values()]
         grid, regions, changes = self._regions(whole, masks, transforms, lead, beside_it)
-        aligned, scales = self._volumes(subject, grid, transforms)
+        aligned, scales = self._volumes(subject, masks, grid, transforms)
         placed = {name: regions.get(name, regions[lead]) for name in aligned}
+        for name, volume in aligned.items():
+            if volume.unit != unit_of(name) != "a.u.":
+                warnings.append(
+                    f"{name} is in {volume.unit} and no longer in {unit_of(name)}: bin widths and "
+                    f"fuse.normalisation that are meant for {unit_of(name)} do not fit it"
+                )
         others = spread(further, grid, aligned)
         for name, region in placed.items():
             if touches_border(region.inside):
@@ -118,9 +179,15 @@ class Align(Stage):
             share = inside_share(transforms[name].apply(_voxel_centres_mm(region)), subject.volumes[name].geometry)
             if share < 1.0:
                 warnings.append(f"{100 * (1 - share):.1f} % of the region is outside the field of view of {name}")
-        spreads = {name: _triple(value) for name, value in self.fwhm_mm.items()}
-        target = None if self.target_fwhm_mm is None else _triple(self.target_fwhm_mm)
-        matched, resolution = match(aligned, spreads, target)
+        spreads, measured = self._spreads(subject, grid)
+        aligned = self._without_partial_volume(aligned, placed, others, spreads)
+        target = None if self.target_fwhm_mm is None else triple(self.target_fwhm_mm)
+        # What was corrected has no one point spread any more.
+        blurred = {name: width for name, width in spreads.items() if name not in self.partial_volume}
+        matched, resolution = match(aligned, blurred, target)
+        resolution |= {
+            name: f"corrected by {each.method}" for name, each in self.partial_volume.items() if name in aligned
+        }
         findings = {
             "reference": reference,
             "grid": {"size": list(grid.size), "spacing_mm": list(grid.spacing_mm)},
@@ -133,6 +200,8 @@ class Align(Stage):
         if others or absent:
             voxels = {region: next(iter(own.values())).voxels for region, own in others.items()}
             findings["further_regions"] = {"voxels": voxels, "absent": absent}
+        if measured:
+            findings["point_spread"] = measured
         return replace(
             subject,
             volumes=aligned,
@@ -154,34 +223,39 @@ class Align(Stage):
             )
         return reference
 
-    def _register(self, fixed: Volume, moving: Volume) -> Registered:
+    def _register(self, fixed: Volume, moving: Volume, region: Mask | None) -> Registered:
         if moving is fixed:
             return Registered(Transform.identity(), {})
         share = inside_share(lattice_mm(fixed.geometry), moving.geometry)
         back = inside_share(lattice_mm(moving.geometry), fixed.geometry)
-        if share == 0.0 and back == 0.0:
+        apart = share == 0.0 and back == 0.0
+        found = None
+        if not (apart and self.registration.needs_shared_space):
+            found = self.registration.build()(fixed, moving, region)
+        if found is None or (apart and not found.findings["accepted"]):
             raise DataError(
                 f"{moving.modality} and {fixed.modality} share no part of space: {moving.modality} is centred at "
                 f"{_centre(moving)} mm, {fixed.modality} at {_centre(fixed)} mm",
-                hint="Do both scans have one frame of reference? Is one of them another patient's?",
+                hint="Is one of them another patient's? If they are of two sessions, register from their middles: "
+                "align.registration: {method: rigid, starts: [headers, centres, moments]}.",
             )
-        return self.registration.build()(fixed, moving)
+        return found
 
     def grid_of(self, fixed: Geometry) -> Geometry:
         """Give the common grid over the whole field of the reference's grid."""
         spacing = auto_spacing_mm([fixed]) if self.spacing_mm == "auto" else self.spacing_mm
-        return fixed.with_spacing_mm(*_triple(spacing))
+        return fixed.with_spacing_mm(*triple(spacing))
 
     def _regions(
         self,
         grid: Geometry,
         masks: Mapping[str, Mask],
-        transforms: Mapping[str, Transform],
+        transforms: Mapping[str, Motion],
         lead: str,
         further: Sequence[Mask],
     ) -> tuple[Geometry, dict[str, Mask], dict[str, Any]]:
         wanted = [lead] if self.mask == "reference" else list(masks)
-        regions = {name: carry(masks[name], grid, transforms[name]) for name in wanted}
+        regions = {name: carry(masks[name], grid, transforms[name], self.supersampling) for name in wanted}
         for name, region in regions.items():
             self._check_size(name, masks[name], region)
         if self.margin_mm is not None:
@@ -198,21 +272,48 @@ class Align(Stage):
                 hint="Choose a smaller align.spacing_mm, or leave the subject out: so few voxels carry no texture.",
             )
 
+    def _spreads(self, subject: Subject, grid: Geometry) -> tuple[dict[str, Triple], dict[str, Any]]:
+        """Point spread of the scans that are there, along the grid's axes; what was measured of each."""
+        spreads: dict[str, Triple] = {}
+        measured: dict[str, Any] = {}
+        for name, given in self.fwhm_mm.items():
+            if name in subject.volumes:
+                spreads[name], found = point_spread(subject.volumes[name], given, grid)
+                measured |= {name: found} if found else {}
+        return spreads, measured
+
+    def _without_partial_volume(
+        self,
+        aligned: dict[str, Volume],
+        regions: Mapping[str, Mask],
+        further: Mapping[str, Mapping[str, Mask]],
+        spreads: Mapping[str, Triple],
+    ) -> dict[str, Volume]:
+        out = dict(aligned)
+        for name in [name for name in self.partial_volume if name in aligned]:
+            drawn = {MAIN: regions[name], **{region: own[name] for region, own in further.items()}}
+            out[name] = self.partial_volume[name].build()(aligned[name], drawn, spreads[name])
+        return out
+
     def _volumes(
-        self, subject: Subject, grid: Geometry, transforms: Mapping[str, Transform]
+        self, subject: Subject, masks: Mapping[str, Mask], grid: Geometry, transforms: Mapping[str, Motion]
     ) -> tuple[dict[str, Volume], dict[str, Any]]:
         aligned: dict[str, Volume] = {}
         scales: dict[str, Any] = {}
         for name, volume in subject.volumes.items():
-            scale = self.intensity.get(name, Physical() if unit_of(name) != "a.u." else ZScore())
+            steps = self.intensity.get(name, (Physical() if unit_of(name) != "a.u." else ZScore(),))
+            sampled = (
+                self.interpolation if isinstance(self.interpolation, str) else self.interpolation.get(name, "linear")
+            )
             try:
-                # Rescaling is linear, and so is the interpolation: the order does not matter, and the statistics
-                # are then those of the scan, whatever the grid.
-                aligned[name] = resample(scale.build()(_finite(volume)), grid, transforms[name])
+                # Before resampling, so that the statistics are those of the scan, whatever the grid. For a linear scale
+                # and a linear interpolation the order does not matter.
+                scaled = rescaled(_finite(volume), steps, Drawn(subject, name, masks, transforms))
+                aligned[name] = resample(scaled, grid, transforms[name], sampled)
             except RadfuseError as error:
                 error.add_note(f"while aligning {name} of {subject.id}")
                 raise
-            scales[name] = {"method": scale.method, "unit": aligned[name].unit}
+            scales[name] = {"method": named(steps), "unit": aligned[name].unit}
         return aligned, scales
 
 
@@ -263,7 +364,3 @@ def _voxel_centres_mm(mask: Mask) -> Any:
 
 def _centre(volume: Volume) -> str:
     return "(" + ", ".join(f"{value:.0f}" for value in volume.geometry.corners_mm.mean(axis=0)) + ")"
-
-
-def _triple(value: float | Triple) -> Triple:
-    return value if isinstance(value, tuple) else (value, value, value)

@@ -12,12 +12,14 @@ from radfuse.cli import (
     bins,
     demo,
     doctor,
+    export,
     extract,
     fuse,
     fusion,
     harmonize,
     ibsi,
     init,
+    landmarks,
     list_,
     predict,
     report,
@@ -47,11 +49,13 @@ app.command()(fuse.fuse)
 app.command()(extract.extract)
 app.command()(stability.stability)
 app.command()(bins.bins)
+app.command()(landmarks.landmarks)
 app.command()(ibsi.ibsi)
 app.command()(harmonize.harmonize)
 app.command()(train.train)
 app.command()(report.report)
 app.command()(predict.predict)
+app.command()(export.export)
 app.command()(view.view)
 app.add_typer(fusion.app, name="fusion", help="Train the fusion networks, and judge fused images.")
 

@@ -49,6 +49,9 @@ def print_auc(judged: "Judged", options: StudyOptions) -> None:
     console.print(table)
     if judged.verdict:
         console.print(judged.verdict)
+    for name in ("controls", "permuted"):
+        for line in judged.tables[name]["reading"] if name in judged.tables else ():
+            console.print(line)
     for what, where in judged.places.items():
         typer.echo(f"{what}: {where}")
 
@@ -79,7 +82,8 @@ def print_plan(plan: dict[str, dict[str, int]], options: StudyOptions) -> None:
     if options.as_json:
         return typer.echo(json.dumps({"plan": plan}, indent=1))
     for stage, counts in plan.items():
-        typer.echo(f"{stage}: reuse {counts['reuse']}, redo {counts['redo']}")
+        time = f", about {counts['seconds']} s at most" if counts.get("seconds") else ""
+        typer.echo(f"{stage}: reuse {counts['reuse']}, redo {counts['redo']}{time}")
 
 
 def _summary(session: "Session", failures: "Sequence[Problem]", judged: "Judged | None") -> dict[str, Any]:

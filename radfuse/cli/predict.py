@@ -14,37 +14,51 @@ if TYPE_CHECKING:
 
 def predict(
     place: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A study folder, or a run in one: STUDY/runs/main.")
+        Path, typer.Argument(metavar="RUN", help="A study folder, a run in one (STUDY/runs/main), or an export.")
     ] = Path("."),
     *,
-    manifest: Annotated[Path, typer.Option(help="New patients: subject, modality, image, mask.")],
+    manifest: Annotated[Path | None, typer.Option(help="New patients: subject, modality, image, mask.")] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Instead: their features, as `radfuse extract` writes them, unharmonised.")
+    ] = None,
     table: Annotated[
-        list[Path] | None, typer.Option(help="Their scanners and facts; may be repeated. Default: the manifest.")
+        list[Path] | None,
+        typer.Option("--table", "--subjects", help="Their scanners and facts; may be repeated. Default: the manifest."),
     ] = None,
     arm: Annotated[
         list[str] | None, typer.Option(help="An arm of the run, or all; may be repeated. Default: the primary one.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The CSV to write.")] = Path("predictions.csv"),
     run: Annotated[str, typer.Option("--run", help="Name of the run inside the study folder.")] = "main",
+    trust: Annotated[
+        Path | None, typer.Option(help="Of an export: the public key (PEM) that must have signed it.")
+    ] = None,
+    allow_other_versions: Annotated[
+        bool, typer.Option("--allow-other-versions", help="Of an export: work with other libraries; scores may differ.")
+    ] = False,
     jobs: Jobs = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda: where networks run.", metavar="DEVICE")] = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """Score new patients from their images, by the models of a finished run.
+    """Score new patients from their images, by the models of a finished run or of an export.
 
     They pass the run's own settings: alignment, fusion, extraction, harmonising, model. No outcome is needed; where the
     tables tell it, the AUC on these patients is printed too. Exit code 1 when somebody could not be scored.
     """
     from radfuse.cli.finish import tell_failures
     from radfuse.cli.options import StudyOptions, listener_for
-    from radfuse.run.fitted import FittedRun
-    from radfuse.run.predict import predict_patients
+    from radfuse.errors import ConfigError
+    from radfuse.run.exported import open_predictor
+    from radfuse.run.predict import predict_measured, predict_patients
 
+    given = manifest or features
+    if given is None or (manifest and features):
+        raise ConfigError("give --manifest or --features, one of them", hint="Images or features of the new patients.")
     options = StudyOptions(jobs=jobs, device=device, as_json=as_json, quiet=quiet)
-    found = predict_patients(
-        FittedRun.open(place, run, options.overrides), manifest, table or (), arm or (), output, listener_for(options)
-    )
+    opened = open_predictor(place, run, options.overrides, trust, allow_other_versions=allow_other_versions)
+    work = predict_measured if features else predict_patients
+    found = work(opened, given, table or (), arm or (), output, listener_for(options))
     _tell(found, as_json)
     tell_failures(found.failed)
 

@@ -68,3 +68,6 @@ def _tell(found: "Stable", failures: "Sequence[Problem]", options: StudyOptions)
             typer.echo(f"  {feature_class}: {said}")
     typer.echo("by the lower end of the interval: excellent from 0.90, good from 0.75, moderate from 0.50")
     typer.echo(f"agreement of every feature in {found.folder / 'icc.csv'}")
+    moved = found.folder / "misregistration.csv"
+    if moved.is_file():
+        typer.echo(f"how far each feature moves per mm of misregistration in {moved}")

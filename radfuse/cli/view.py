@@ -20,14 +20,21 @@ def view(
     gain: Annotated[
         float, typer.Option(min=0, help="How much strong uptake lightens and colours; 0: not at all.")
     ] = 0.6,
+    alignment: Annotated[
+        bool,
+        typer.Option("--alignment", help="How the scans lie on each other instead: edges, tiles, and taking turns."),
+    ] = False,
 ) -> None:
     """Write PET or SPECT in colour on the fused volumes as PNG: to be looked at, never measured."""
     from radfuse.cli.finish import tell_failures
     from radfuse.data.cohort import Problem
-    from radfuse.run.view import view_study
+    from radfuse.run.view import view_alignment, view_study
 
     with options.open() as session:
-        written, failed = view_study(session, to, fused=fused, planes=plane or (), colours=colours, gain=gain)
+        if alignment:
+            written, failed = view_alignment(session, to)
+        else:
+            written, failed = view_study(session, to, fused=fused, planes=plane or (), colours=colours, gain=gain)
     for path in written:
         typer.echo(f"picture: {path}")
     tell_failures([Problem(subject, error.message, error.hint, fatal=False) for subject, error in failed.items()])

@@ -22,7 +22,7 @@ class Study:
     roster : one row per subject of the manifest (index ``subject``): outcome, batches, covariates, and ``status``.
     failures : columns subject, stage, what, hint.
     findings : by stage, then by subject: what align, fuse and extract found.
-    examples : a few subjects with their aligned and fused volumes, to be looked at.
+    examples : a few subjects with their aligned and fused volumes, to be looked at; the most doubtful alignment first.
     table : the features.
     harmonization : diagnostics before and after, as `radfuse.harmonize` gives them.
     predictions : out-of-fold scores of every arm.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from radfuse.data.transform import Transform
+from radfuse.data.deformation import Motion
 from radfuse.data.volume import Mask, Volume
 
 
@@ -29,7 +29,7 @@ class Subject:
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     masks: Mapping[str, Mask] = field(default_factory=dict)
     matched: Mapping[str, Volume] = field(default_factory=dict)
-    transforms: Mapping[str, Transform] = field(default_factory=dict)
+    transforms: Mapping[str, Motion] = field(default_factory=dict)
     findings: Mapping[str, Any] = field(default_factory=dict)
     regions: Mapping[str, Mapping[str, Mask]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)

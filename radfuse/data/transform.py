@@ -28,15 +28,33 @@ class Transform:
         rows = np.asarray(matrix, dtype=float).reshape(4, 4)
         return cls(tuple(tuple(float(value) for value in row) for row in rows))
 
+    @classmethod
+    def about(cls, centre_mm: npt.ArrayLike, turn: npt.ArrayLike, shift_mm: npt.ArrayLike) -> "Transform":
+        """Apply a 3 x 3 matrix about a centre, then shift."""
+        matrix, centre = np.eye(4), np.asarray(centre_mm, dtype=float)
+        matrix[:3, :3] = turn
+        matrix[:3, 3] = centre + np.asarray(shift_mm, dtype=float) - matrix[:3, :3] @ centre
+        return cls.from_array(matrix)
+
     @property
     def array(self) -> npt.NDArray[np.float64]:
         """The 4 x 4 matrix as an array."""
         return np.asarray(self.matrix, dtype=float)
 
     @property
+    def inverse(self) -> "Transform":
+        """The way back."""
+        return Transform.from_array(np.linalg.inv(self.array))
+
+    @property
     def is_identity(self) -> bool:
         """Whether points stay where the headers put them."""
         return bool(np.array_equal(self.array, np.eye(4)))
+
+    @property
+    def volume_change(self) -> float:
+        """How much larger things get: the determinant, 1 for a rigid map, negative for a mirror."""
+        return float(np.linalg.det(self.array[:3, :3]))
 
     def apply(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Map points of shape (n, 3)."""

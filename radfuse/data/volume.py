@@ -14,8 +14,8 @@ from radfuse.errors import DataError, GeometryError
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from radfuse.data.deformation import Deformation, Motion
     from radfuse.data.region import Labels
-    from radfuse.data.transform import Transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,18 +146,35 @@ def reference_image(geometry: Geometry) -> sitk.Image:
     return image
 
 
-def transform_to_sitk(transform: Transform) -> sitk.AffineTransform:
+def transform_to_sitk(motion: Motion) -> sitk.Transform:
     """Give SimpleITK's transform from fixed to moving points."""
     import SimpleITK as sitk
 
-    matrix = transform.array
-    return sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
+    from radfuse.data.transform import Transform
+
+    linear = motion if isinstance(motion, Transform) else motion.linear
+    matrix = linear.array
+    affine = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
+    if isinstance(motion, Transform):
+        return affine
+    bend = sitk.DisplacementFieldTransform(sitk.Cast(field_to_sitk(motion), sitk.sitkVectorFloat64))
+    return sitk.CompositeTransform([affine, bend])  # the last of the list is applied first
+
+
+def field_to_sitk(deformation: Deformation) -> sitk.Image:
+    """Give a deformation's field as a fresh SimpleITK vector image, without its matrix."""
+    import SimpleITK as sitk
+
+    return _placed(sitk.GetImageFromArray(deformation.field_mm, isVector=True), deformation.grid)
 
 
 def _to_sitk(array: npt.NDArray[Any], geometry: Geometry) -> sitk.Image:
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(array)
+    return _placed(sitk.GetImageFromArray(array), geometry)
+
+
+def _placed(image: sitk.Image, geometry: Geometry) -> sitk.Image:
     image.SetSpacing(geometry.spacing_mm)
     image.SetOrigin(geometry.origin_mm)
     image.SetDirection(geometry.direction)

@@ -86,7 +86,7 @@ class Stability(Stage):
             subject = _cropped(subject, self.margin_mm + reach_mm)
         names = sorted(subject.volumes, key=lambda name: name != aligned.get("reference"))
         steps = [perturbation.informed(aligned).build() for perturbation in self.chain]
-        seeds = [[self.seed, number, step, *subject.id.encode()] for step in range(len(steps))]
+        seeds = [self._seeds(subject.id, number, step) for step in range(len(steps))]
         for moves, part in groupby(range(len(steps)), lambda step: isinstance(steps[step], Motion)):
             if moves:
                 own = list(part)
@@ -95,6 +95,29 @@ class Stability(Stage):
             for step in part:
                 subject = _step(subject, names, steps[step], self.chain[step].region_only, seeds[step])
         return subject
+
+    @property
+    def misregistration_only(self) -> bool:
+        """Whether nothing but the error of alignment happens, so that what changes is its doing."""
+        return [step.method for step in self.chain] == ["alignment"]
+
+    def shift_mm(self, subject: str, number: int, aligned: Mapping[str, Any], modality: str) -> tuple[float, ...]:
+        """Say how far a repetition moves a scan under its region: x, y, z in LPS millimetres, all such steps added.
+
+        Parameters
+        ----------
+        subject, number, aligned : as for a call.
+        modality : the measured or fused volume.
+        """
+        moved = np.zeros(3)
+        for step, perturbation in enumerate(self.chain):
+            if isinstance(perturbation, Alignment):
+                rng = np.random.default_rng(self._seeds(subject, number, step))
+                moved += perturbation.informed(aligned).shift_mm(modality, rng)
+        return tuple(float(each) for each in moved)
+
+    def _seeds(self, subject: str, number: int, step: int) -> list[int]:
+        return [self.seed, number, step, *subject.encode()]
 
     @property
     def deciding(self) -> dict[str, Any]:

@@ -67,6 +67,11 @@ class SparseRepresentation(FusionMethod):
         require_known_weights(self.weights, self.sha256, SHIPPED_SHA256, self.model_fields_set)
         return self
 
+    @property
+    def trained_weights(self) -> Path | None:
+        """The user's own weights."""
+        return None if self.weights == "shipped" else Path(self.weights)
+
     def build(self, device: str) -> Fuser:
         """Make the fuser; reads the dictionary."""
         path = SHIPPED if self.weights == "shipped" else Path(self.weights)

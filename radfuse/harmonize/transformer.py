@@ -365,7 +365,8 @@ def _design(encoded: dict[str, tuple[Array, npt.NDArray[np.bool_]]], rows: int) 
 
 
 def _without_flags(columns: list[str]) -> list[str]:
-    return [column for column in columns if not column.startswith(CONTEXT + MISSING)]
+    """The columns that new rows must have: groups are for folds, so that whoever predicts needs none."""
+    return [c for c in columns if not c.startswith(CONTEXT + MISSING) and c != CONTEXT + GROUP]
 
 
 def _entanglements(

@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from radfuse.data.names import is_fused
 from radfuse.data.study import Study
-from radfuse.data.subject import Subject
-from radfuse.data.volume import Mask, Volume
+from radfuse.report.misregistration import movement, shifts
+from radfuse.report.registered import seen
 from radfuse.report.section import (
     Block,
     Fold,
-    Picture,
     Section,
     Table,
     Words,
@@ -22,7 +20,6 @@ from radfuse.report.section import (
     percent,
     split_long,
 )
-from radfuse.report.slices import checkerboard, cut, panels, region_of, show
 
 SHOWN = 8
 OPEN = 2
@@ -42,17 +39,20 @@ REGION = ("subject", "region before (ml)", "on the grid (ml)", "change", "remark
 
 
 def alignment(study: Study, examples: int) -> Section:
-    """List every registration and region, and show some."""
+    """List every registration and region and what an error of it would do, and show the most doubtful."""
     blocks: list[Block] = []
+    sensitivity = study.tables.get("sensitivity")
     found = {str(subject): each or {} for subject, each in (study.findings.get("align") or {}).items()}
     if found:
-        blocks += [*_registrations(found), *_regions(found)]
+        blocks += [*_registrations(found), *shifts(found, sensitivity), *_regions(found)]
+        blocks += movement(study.tables.get("misregistration"))
     else:
         blocks.append(absent("No subject has been aligned.", "Run `radfuse align`."))
-    pictures = [picture for subject in study.examples[:examples] if (picture := _overlay(subject)) is not None]
-    if pictures:
-        more = [Fold(f"{len(pictures) - OPEN} more examples", blocks=pictures[OPEN:])] if pictures[OPEN:] else []
-        blocks += [*pictures[:OPEN], *more]
+    shown = [own for subject in study.examples[:examples] if (own := seen(subject, found, sensitivity))]
+    if shown:
+        blocks += [block for own in shown[:OPEN] for block in own]
+        more = [block for own in shown[OPEN:] for block in own]
+        blocks += [Fold(f"{len(shown) - OPEN} more patients", blocks=more)] if more else []
     else:
         blocks.append(absent("No aligned scans of two modalities are at hand to be shown.", "Run `radfuse align`."))
     return Section("alignment", "Alignment", blocks, GOOD, BAD)
@@ -135,37 +135,3 @@ def gathered(warnings: Sequence[str], names: Sequence[str]) -> list[str]:
 def _float(found: Mapping[str, Any], key: str) -> float:
     value = found.get(key)
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _overlay(subject: Subject) -> Picture | None:
-    volumes = {name: volume for name, volume in subject.volumes.items() if not is_fused(name)}
-    region = region_of(subject)
-    if region is None or len(volumes) < 2:
-        return None
-    volumes = {name: volume for name, volume in volumes.items() if volume.array.shape == region.array.shape}
-    led = subject.findings.get("align", {}).get("reference")
-    lead = led if led in volumes else next(iter(volumes))
-    others = [name for name in volumes if name != lead]
-    where = cut(region)
-    masks = {name: _own(subject, name, region) for name in volumes}
-
-    def draw(axes: list[Any]) -> None:
-        show(axes[0], volumes[lead], masks[lead], where, lead)
-        for place, name in enumerate(others):
-            show(axes[1 + 2 * place], volumes[name], masks[name], where, name)
-            pair: tuple[Volume, Volume] = (volumes[lead], volumes[name])
-            checkerboard(axes[2 + 2 * place], pair, region, where)
-
-    count = 1 + 2 * len(others)
-    return Picture(
-        f"alignment-{subject.id}.png",
-        panels(count, where, draw, 5 if count == 5 else 4),
-        f"Slice {where.index} of {subject.id}: {lead} beside and interleaved with {', '.join(others)}; region outlined",
-        f"{subject.id}, slice {where.index}, where the region is largest.",
-        kept=False,
-    )
-
-
-def _own(subject: Subject, name: str, region: Mask) -> Mask:
-    own = subject.masks.get(name)
-    return own if own is not None and own.array.shape == region.array.shape else region

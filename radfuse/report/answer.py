@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from radfuse.data.study import Study
+from radfuse.report.comparisons import corrected
 from radfuse.report.curves import ordered
 from radfuse.report.section import Block, Section, Table, Words, absent, interval, number
 
@@ -18,6 +19,9 @@ def answer(study: Study) -> Section:
     contrast = study.contrast or {}
     if contrast.get("power"):
         blocks.append(Words(str(contrast["power"])))
+    beside = corrected(study)
+    if beside is not None:
+        blocks.append(beside)
     if study.auc is not None and len(study.auc):
         blocks += _against(study.auc)
         blocks.append(_best(study.auc))

@@ -21,9 +21,14 @@ def arms(study: Study) -> Section:
     if study.auc is None or not len(study.auc):
         return Section("arms", "All arms", [absent("No arm has been trained.", "Run `radfuse train`.")])
     auc = ordered(study.auc)
+    columns: tuple[str, ...] = COLUMNS
     rows = [_row(row) for row in auc.to_dict("records")]
+    null = study.tables.get("permuted")
+    if null is not None:  # p of the whole pipeline, by `radfuse train --control permute-outcome`
+        p = dict(zip(null["arm"], null["p"], strict=True))
+        columns, rows = (*COLUMNS, "p, permuted"), [(*row, number(p.get(row[0]), 3)) for row in rows]
     blocks: list[Block] = [
-        Table("Arms by fusion level and AUC", COLUMNS, rows, COLUMNS[4:]),
+        Table("Arms by fusion level and AUC", columns, rows, columns[4:]),
         Words("The same numbers, unrounded, are in auc.csv beside this page."),
         *_withheld(study),
         *_other_views(auc),

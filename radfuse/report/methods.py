@@ -69,12 +69,15 @@ def _align(align: Settings) -> str:
     size = " by ".join(map(_plain, spacing)) if isinstance(spacing, list | tuple) else _plain(spacing)
     voxels = "a voxel size chosen from the cohort" if spacing == "auto" else f"voxels of {size} mm"
     lead = f", led by {align['reference']}" if align.get("reference") else ""
-    text = f"The scans of each subject were resampled once, linearly, onto one grid with {voxels}{lead} [@simpleitk]."
+    how = _sampled(align.get("interpolation"))
+    text = f"The scans of each subject were resampled once, {how}, onto one grid with {voxels}{lead} [@simpleitk]."
     registration = _part(align, "registration")
     if method_of(registration) == "none":
         text += " They were placed by their headers, without registration."
     elif registration:
-        text += f" Registration was {method_of(registration)}, by mutual information [@mattes]"
+        # Demons moves by forces of its own; mutual information decides in every method whether the move is taken.
+        judged = ", judged" if method_of(registration) == "demons" else ","
+        text += f" Registration was {method_of(registration)}{judged} by mutual information [@mattes]"
         gate = _part(registration, "gate")
         if "min_gain" in gate:
             text += (
@@ -84,9 +87,29 @@ def _align(align: Settings) -> str:
             if "max_displacement_mm" in gate:
                 text += f" and no corner moved further than {gate['max_displacement_mm']:g} mm"
         text += "."
-    if align.get("fwhm_mm"):
+    corrected = {name: method_of(each) for name, each in _part(align, "partial_volume").items()}
+    if corrected:
+        told = joined([f"{name} ({method})" for name, method in corrected.items()])
+        text += f" Partial-volume effects were corrected, guided by the outlines: {told}."
+    scales = [f"{name} by {_steps(each)}" for name, each in _part(align, "intensity").items()]
+    if scales:
+        text += f" Intensities were brought to a scale: {joined(scales)}."
+    if set(_part(align, "fwhm_mm")) - set(corrected):
         text += " The inputs of fusion, and only they, were blurred to a common point spread."
     return text
+
+
+def _sampled(chosen: Any) -> str:
+    """How the images were interpolated, by modality where they differ."""
+    if isinstance(chosen, Mapping):
+        differing = [f"{name} by {method}" for name, method in chosen.items() if method != "linear"]
+        return f"linearly ({joined(differing)})" if differing else "linearly"
+    return "linearly" if chosen in (None, "linear") else f"by {chosen}"
+
+
+def _steps(scale: Any) -> str:
+    """The steps of an intensity scale, in order."""
+    return " then ".join(method_of(step) for step in (scale if isinstance(scale, list | tuple) else [scale]))
 
 
 def _fuse(fuse: Settings) -> str:
@@ -128,17 +151,38 @@ def _harmonize(harmonize: Settings) -> str:
     )
 
 
+def _models(train: Settings, setting: str = "", plain: Sequence[object] = ()) -> list[str]:
+    """The classifiers, each once; those alone in which a setting is other than plain."""
+    members = train.get("classifiers") or ()
+    if setting:
+        members = [m for m in members if isinstance(m, Mapping) and m.get(setting, plain[0]) not in plain]
+    return list(dict.fromkeys(cited(method_of(member)) for member in members))
+
+
 def _train(train: Settings) -> list[str]:
     if not train:
         return []
     found = []
-    classifiers = [cited(method_of(member)) for member in train.get("classifiers") or ()]
+    classifiers = _models(train)
     levels = [_level(member) for member in train.get("fusions") or ()]
     if classifiers and levels:
         found.append(f"Models were {joined(classifiers)}, with {joined(levels)} fusion beside each modality alone.")
-    steps = [method_of(train.get(step)) for step in ("imputation", "selection")]
-    if all(steps):
-        found.append(f"Imputation ({steps[0]}) and selection ({cited(steps[1])}) were fitted on training rows only.")
+    tuned, balanced = _models(train, "tune", (False,)), _models(train, "class_weight", ("none",))
+    if tuned:
+        found.append(f"Settings of {joined(tuned)} were chosen by the AUC of inner folds of the training rows.")
+    if balanced:
+        found.append(f"Of {joined(balanced)} the outcomes were weighted as if equally common.")
+    facts = [str(each) for each in train.get("clinical_modality") or ()]
+    if facts:
+        found.append(
+            f"Clinical facts ({joined(facts)}) took part as a modality of their own, encoded and imputed on training "
+            "rows only, never harmonised."
+        )
+    selection = method_of(train.get("selection"))
+    if selection:
+        found.append(
+            f"Imputation (median) and selection ({cited(selection)}) were fitted on training rows only."
+        )
     stability = _part(train, "stability")
     if "icc" in stability:
         found.append(
@@ -154,6 +198,9 @@ def _train(train: Settings) -> list[str]:
             f"All arms shared one set of stratified splits by subject, {splits['folds']} folds repeated "
             f"{splits['repeats']} times{seed}."
         )
+    elif "site" in splits:
+        named = "" if splits["site"] == "batch.*" else f" ({splits['site']})"
+        found.append(f"Each site{named} was left out in turn and judged by models trained on all the others.")
     text = "The AUC compares pairs within a fold only, averaged over folds and repeats"
     if "bootstrap" in train and "confidence" in train:
         text += f"; {100 * train['confidence']:g} % intervals come from {train['bootstrap']} resamples of the patients"

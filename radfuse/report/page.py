@@ -12,15 +12,23 @@ from radfuse.report.alignment import alignment
 from radfuse.report.answer import answer
 from radfuse.report.arms import arms, failures
 from radfuse.report.batches import batches
+from radfuse.report.calibration import calibration
 from radfuse.report.checklist import checklist_files
 from radfuse.report.cohort import cohort
+from radfuse.report.comparisons import comparisons
+from radfuse.report.controls import controls
 from radfuse.report.curves import curves
+from radfuse.report.explained import explanations
+from radfuse.report.external import external
 from radfuse.report.features import features
 from radfuse.report.fused import fused
 from radfuse.report.methods import methods_file
 from radfuse.report.overlays import overlays
 from radfuse.report.provenance import provenance
 from radfuse.report.section import Block, Fold, Picture, Section
+from radfuse.report.selection import selection
+from radfuse.report.shared import shared
+from radfuse.report.sites import sites
 
 
 def compose(study: Study, title: str, examples: int, resamples: int, seed: int) -> tuple[str, dict[str, bytes]]:
@@ -34,7 +42,15 @@ def compose(study: Study, title: str, examples: int, resamples: int, seed: int) 
         features(study),
         batches(study),
         curves(study, resamples, seed),
+        comparisons(study),
+        calibration(study),
         arms(study),
+        *explanations(study),
+        *selection(study),
+        *sites(study),
+        *external(study),
+        controls(study),
+        shared(study),
         failures(study),
         provenance(study),
     ]

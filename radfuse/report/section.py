@@ -68,16 +68,39 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Flicker:
+    """Two pictures of one size in one place: the second shows, on and off, while the reader points at them.
+
+    Parameters
+    ----------
+    frames : what rests, and what takes turns with it: PNG.
+    alts : what each shows, for those who do not see it.
+    caption : how to read them.
+    """
+
+    kind: ClassVar[str] = "flicker"
+    frames: tuple[bytes, bytes]
+    alts: tuple[str, str]
+    caption: str
+
+    @property
+    def pictures(self) -> tuple[Picture, Picture]:
+        """Both, each as a picture of its own."""
+        first, second = (Picture("frame.png", *each) for each in zip(self.frames, self.alts, strict=True))
+        return first, second
+
+
+@dataclass(frozen=True)
 class Fold:
     """Something long, folded away behind its title: preformatted text, or further blocks."""
 
     kind: ClassVar[str] = "fold"
     title: str
     text: str = ""
-    blocks: Sequence[Words | Table | Picture] = ()
+    blocks: Sequence[Words | Table | Picture | Flicker] = ()
 
 
-Block = Words | Table | Picture | Fold
+Block = Words | Table | Picture | Flicker | Fold
 
 
 @dataclass(frozen=True)

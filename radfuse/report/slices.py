@@ -22,7 +22,6 @@ Array = npt.NDArray[np.float64]
 SOFT_TISSUE_HU = (-160.0, 240.0)
 LEAST_SUV = 2.5
 CONTOUR = "#00E5C8"
-TILES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,18 +86,6 @@ def show(axes: Axes, volume: Volume, mask: Mask, where: Cut, title: str) -> None
     bare(axes)
 
 
-def checkerboard(axes: Axes, pair: tuple[Volume, Volume], mask: Mask, where: Cut) -> None:
-    """Draw tiles of two volumes in turn: the first in grey, the second in colour where it is SUV."""
-    first, second = (_coloured(volume, mask, where) for volume in pair)
-    rows, columns = np.indices(first.shape[:2])
-    step = max(4, min(first.shape[:2]) // TILES)
-    even = (rows // step + columns // step) % 2 == 0
-    axes.imshow(np.where(even[..., None], first, second), aspect=where.aspect, interpolation="nearest")
-    outline(axes, where, CONTOUR)
-    axes.set_title(f"{pair[0].modality} | {pair[1].modality}\nin turn, tile by tile", fontsize=8, color=INK)
-    bare(axes)
-
-
 def outline(axes: Axes, where: Cut, colour: str) -> None:
     """Draw the region's border."""
     if where.region.any() and not where.region.all():
@@ -125,16 +112,6 @@ def panels(count: int, where: Cut, draw: Any, across: int) -> bytes:
 def region_of(subject: Subject) -> Mask | None:
     """The region that leads: the first mask that is not empty."""
     return next((mask for mask in subject.masks.values() if mask.voxels), None)
-
-
-def _coloured(volume: Volume, mask: Mask, where: Cut) -> npt.NDArray[np.uint8]:
-    from matplotlib import colormaps
-
-    shown = where.of(volume)
-    low, high = window(volume, mask, shown)
-    share = np.clip((np.nan_to_num(shown, nan=low) - low) / (high - low), 0.0, 1.0)
-    chosen = colormaps["inferno" if volume.unit == "SUV" else "gray"]
-    return np.asarray(chosen(share, bytes=True))[..., :3]
 
 
 def _around(places: npt.NDArray[np.intp], margin: float, size: int) -> slice:

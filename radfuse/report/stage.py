@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from radfuse.component import Stage
 from radfuse.data.study import Study
@@ -33,6 +33,11 @@ class Report(Stage):
 
     title: str | None = Field(None, description="Headline of the page; none given: the study's name.")
     examples: NonNegativeInt = Field(6, description="How many subjects are shown slice by slice.")
+    registration_error_mm: PositiveFloat | None = Field(
+        None,
+        description="How far a scan may lie beside its region, for what that does to its mean; none given: the "
+        "inverse consistency of its registration / sqrt(2), or 2 mm where the headers were kept.",
+    )
     resamples: PositiveInt = Field(200, description="Resamples of the patients behind the bands of the ROC curves.")
     seed: NonNegativeInt = Field(0, description="Decides those resamples.")
 

@@ -71,7 +71,8 @@ def _table(study: Study, harmonize: Mapping[str, Any], train: Mapping[str, Any])
         chosen = f"; {selection} selection in each fold" if selection else ""
         found["features"] = f"{columns} features, {rows} subjects{chosen}"
         events = int(study.table.outcome.sum())
-        found["imbalance"] = f"{events} events among {rows} subjects; folds are stratified by outcome"
+        dealt = "" if "site" in (train.get("splits") or {}) else "; folds are stratified by outcome"
+        found["imbalance"] = f"{events} events among {rows} subjects{dealt}"
     harmonizer = method_of(harmonize.get("harmonizer"))
     if harmonizer and harmonizer != "none":
         found["confounders"] = (
@@ -79,7 +80,7 @@ def _table(study: Study, harmonize: Mapping[str, Any], train: Mapping[str, Any])
             "are in the table of arms"
         )
     if train:
-        found["missing"] = f"{method_of(train.get('imputation'))} imputation, fitted in each fold"
+        found["missing"] = "median imputation, fitted in each fold"
         found["scaling"] = "centred and scaled by the training rows of each fold"
         reduction = method_of(train.get("selection"))
         if reduction:

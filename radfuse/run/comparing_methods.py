@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from radfuse.config import Config
+from radfuse.config import Config, External
 from radfuse.data.names import fused_name
 from radfuse.data.subject import Subject
 from radfuse.errors import ConfigError, RadfuseError
@@ -81,7 +81,8 @@ def compare_methods(
     train = config.train.model_copy(
         update={"classifiers": config.train.classifiers[:1], "fusions": (ChosenImage(),), "images": True}
     )
-    plain = config.model_copy(update={"train": train, "fuse": config.fuse.model_copy(update={"methods": ()})})
+    fuse = config.fuse.model_copy(update={"methods": ()})
+    plain = config.model_copy(update={"train": train, "fuse": fuse, "external": External()})
     with Session(plain, study, run, listener=listener) as session:
         session.everyone("comparing fusion methods")
         session.align()
@@ -95,7 +96,7 @@ def compare_methods(
         arms = [arm for arm in train.arms(session.table()) if arm.fusion == "image"]
         tell(f"{permutations} permutations of {len(arms)} arms: about {_minutes(session, arms, permutations, repeats)}")
         under = permute(
-            session.store, session.table(), arms, train.splits.model_copy(update={"repeats": repeats}),
+            session.store, session.table(), arms, train.splits.repeated(repeats),
             session.config.harmonize, session.executor, listener, permutations=permutations, seed=train.seed,
         )  # fmt: skip
         found = _compared(session, judged, under, took, left_out)
@@ -188,7 +189,8 @@ def time_method(task: TimingTask) -> float | str:
 def _minutes(session: Session, arms: Sequence[Arm], permutations: int, repeats: int) -> str:
     """Estimate from what the arms took; a permutation does the same with fewer repeats and no report."""
     took = sum(record.seconds for arm in arms if (record := session.store.read("train", arm.name)) is not None)
-    share = repeats / session.config.train.splits.repeats
+    splits = session.config.train.splits
+    share = splits.repeated(repeats).rounds / splits.rounds
     return f"{took * share * permutations / session.executor.jobs / 60:.0f} min at most"
 
 

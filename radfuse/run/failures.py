@@ -13,11 +13,9 @@ from radfuse.data.cohort import Problem
 from radfuse.errors import RadfuseError
 from radfuse.extract.stability import Stability
 from radfuse.extract.voxelwise.stage import Voxelwise
-from radfuse.run.judging import PERTURBED
+from radfuse.run.judging import JUDGED, PERTURBED
 from radfuse.run.ledger import Ledger
 from radfuse.run.store import Record, digest, file_digest
-
-JUDGED = "judged.json"
 
 
 def gathered(ledger: Ledger) -> list[Problem]:

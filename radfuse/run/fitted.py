@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,18 +16,19 @@ import pandas as pd
 import radfuse
 from radfuse.component import Stage
 from radfuse.config import Config, read_config
-from radfuse.data.cohort import Cohort
+from radfuse.data.cohort import Cohort, Scan
+from radfuse.data.region import MAIN
 from radfuse.data.table import FeatureTable
-from radfuse.errors import ConfigError, RadfuseError, StageError
+from radfuse.errors import RadfuseError, StageError
 from radfuse.run import judging
 from radfuse.run.judging import MODEL, arm_settings, load_table, measurements_digest
 from radfuse.run.ledger import DECIDING, scans_digest
 from radfuse.run.models import load_model
+from radfuse.run.predictor import Predictor
 from radfuse.run.store import Store, digest, file_digest, libraries
-from radfuse.train.stage import NETWORK, Arm
+from radfuse.train.stage import Arm
 
 RUN, ENVIRONMENT = "run.yaml", "environment.json"
-EVERY_ARM = "all"
 TABLES = ("splits.csv", "train/table.parquet", "train/subjects.parquet")
 VERSIONS = range(1, 50)  # where a key is looked for when it is not of the installed version
 ENOUGH = 3  # subjects whose scans are hashed to tell which version of align a run has
@@ -36,7 +36,7 @@ AGAIN = "Run `radfuse run` in the study with this radfuse; it redoes only what c
 
 
 @dataclass(frozen=True, eq=False)
-class FittedRun:
+class FittedRun(Predictor):
     """A run whose models may be applied to new patients.
 
     Parameters
@@ -76,19 +76,23 @@ class FittedRun:
         return found
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        """The measured modalities of the study."""
-        return self.config.cohort.modalities or tuple(self.table.single)
+    def place(self) -> Path:
+        """The run folder."""
+        return self.store.root
 
     @property
-    def fuses(self) -> bool:
-        """Whether the run has fused volumes."""
-        return len(self.modalities) > 1 and bool(self.config.fuse.methods)
+    def main_region(self) -> str:
+        """The region whose columns carry no name; the manifest's first, unless the settings name it."""
+        return self.config.cohort.region or (self.cohort.regions[0] if self.cohort is not None else MAIN)
 
     @property
-    def stages(self) -> list[Stage]:
-        """The stages that a subject passes, in order."""
-        return [self.config.align, *([self.config.fuse] if self.fuses else []), self.config.extract]
+    def remarks(self) -> Sequence[str]:
+        """How well the run's own patients are told from new ones."""
+        if self.cohort is not None and all(scan.image.is_file() for scan in self.cohort.scans):
+            return ()
+        return (
+            "images of the study are elsewhere: its patients are recognised only where all their scans are the same",
+        )
 
     @cached_property
     def cohort(self) -> Cohort | None:
@@ -98,35 +102,14 @@ class FittedRun:
         except (RadfuseError, OSError):
             return None
 
-    @property
-    def primary(self) -> str:
-        """The arm that the config declared before the run."""
-        train = self.config.train
-        wanted, classifier = train.primary.fusion, train.primary.classifier or train.classifiers[0].method
-        arms = [arm for arm in train.arms(self.table) if arm.strategy is not None and arm.fusion == arm.strategy.method]
-        arms = [arm for arm in arms if arm.classifier in (classifier, NETWORK)]
-        named = [arm.name for arm in arms if arm.strategy is not None and arm.strategy.title == wanted]
-        for name in named or [arm.name for arm in arms if arm.fusion == wanted]:
-            return name
-        raise StageError(f"{self.store.root} has no arm {train.primary.fusion!r}", hint="Name one with --arm.")
+    def offered(self) -> list[Arm]:
+        """Every arm that the settings allow."""
+        return self.config.train.arms(self.table)
 
-    def arms(self, names: Sequence[str] = ()) -> list[Arm]:
-        """Give the arms asked for, each with a model that stands; none named is the primary one, ``all`` is every one.
-
-        An arm that could not be trained is refused by its name, and left out of ``all``.
-        """
-        known = {arm.name: arm for arm in self.config.train.arms(self.table)}
-        wanted = list(dict.fromkeys(names)) or [self.primary]
-        for name in [name for name in wanted if name not in known and name != EVERY_ARM]:
-            close = difflib.get_close_matches(name, known, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"the run has no arm {name!r}{meant}", hint=f"Known: {', '.join(known)}, {EVERY_ARM}.")
-        if EVERY_ARM in wanted:
-            failed = [name for name in known if (found := self.store.read("train", name)) and not found.done]
-            wanted = [name for name in known if name not in failed]
-        for name in wanted:
-            self._require_arm(known[name])
-        return [known[name] for name in wanted]
+    def is_whole(self, arm: Arm) -> bool:
+        """Whether training ended well, as far as its record tells."""
+        record = self.store.read("train", arm.name)
+        return record is None or record.done
 
     def model(self, arm: Arm) -> Any:
         """Read the pipeline that was fitted on every row."""
@@ -135,6 +118,41 @@ class FittedRun:
     def model_file(self, arm: Arm) -> Path:
         """Where an arm's pipeline lies."""
         return self.store.folder("train", arm.name) / MODEL
+
+    def model_digest(self, arm: Arm) -> str:
+        """SHA-256 of an arm's pipeline."""
+        return file_digest(self.model_file(arm))
+
+    def recognised(self, cohort: Cohort) -> dict[str, str]:
+        """Find patients whose images are the run's own.
+
+        A copy has the size of its original, so that few files are hashed. Where the run's images are elsewhere, a
+        patient is still known by the key of its aligned images, as long as all its scans and masks are the same.
+        """
+        own: dict[int, list[Scan]] = {}
+        trained = set(self.table.values.index)  # the study may list others, who failed
+        for scan in self.cohort.scans if self.cohort is not None else ():
+            if scan.subject in trained and scan.image.is_file():
+                own.setdefault(scan.image.stat().st_size, []).append(scan)
+        align = self.config.align
+        keys = {record.key: str(s) for s in trained if (record := self.store.read("align", str(s)))}
+        seen: dict[str, str] = {}
+        for scan in cohort.scans:
+            if not scan.image.is_file() or scan.subject in seen:
+                continue
+            alike = own.get(scan.image.stat().st_size, [])
+            content = file_digest(scan.image) if alike else ""
+            twin = next((each.subject for each in alike if file_digest(each.image) == content), None)
+            if twin is not None:
+                seen[scan.subject] = twin
+        for subject in [s for s in cohort.ids if s not in seen]:
+            try:
+                key = _key(align, align.version, scans_digest(cohort, subject))
+            except OSError:
+                continue  # a file that is not there has its own line
+            if key in keys:
+                seen[subject] = keys[key]
+        return seen
 
     def require_standing(self) -> None:
         """Refuse a run whose results are not of its settings, or of other versions than those installed."""
@@ -185,7 +203,8 @@ class FittedRun:
             versions = {} if found is None else {stage.name: (found, stage.version)}
             raise self._other(f"{stage.name} of {subject}", versions, DECIDING[stage.name])
 
-    def _require_arm(self, arm: Arm) -> None:
+    def require_arm(self, arm: Arm) -> None:
+        """Refuse an arm that was not trained, was trained otherwise, or whose files changed since."""
         train, harmonize = self.config.train, self.config.harmonize
         files: list[str] = [self._digests[name] for name in TABLES]
         files += measurements_digest(arm, self.store)

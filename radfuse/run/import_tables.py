@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from radfuse.data.reading.dicom.instance import FACTS
+from radfuse.data.reading.dicom.sharpness import filter_fwhm_mm
 from radfuse.data.reading.dicom.volumes import NOTES
 from radfuse.data.reading.left_out import LeftOut
 from radfuse.run.store import write_text
@@ -21,7 +22,7 @@ def write_tables(study: Path, rows: Sequence[Mapping[str, Any]], left: Sequence[
     """Write the four tables of an import; give the places of the manifest and of the subjects."""
     table = pd.DataFrame(rows)
     told = [name for name in (*NOTES, *FACTS) if name in table]  # records keep no order of columns
-    table = table[[*COLUMNS, *told]]
+    table = with_filters(table[[*COLUMNS, *told]])
     table, order = in_order(table)
     manifest = table[["subject", "modality", "image", "mask"]].assign(label=1, unit=table["unit"])
     write_csv(study / "manifest.csv", manifest)
@@ -32,6 +33,15 @@ def write_tables(study: Path, rows: Sequence[Mapping[str, Any]], left: Sequence[
         pd.DataFrame([vars(x) for x in left], columns=["subject", "what", "why", "hint", "fault"]),
     )
     return study / "manifest.csv", study / "subjects.csv"
+
+
+def with_filters(table: pd.DataFrame) -> pd.DataFrame:
+    """Add what the kernels say of a Gaussian after reconstruction, mm along x, y, z; nothing where none does."""
+    kernels = table["kernel"].fillna("") if "kernel" in table else pd.Series(dtype=object)
+    found = [filter_fwhm_mm(str(kernel)) for kernel in kernels]
+    if not any(found):
+        return table
+    return table.assign(filter_fwhm_mm=[" x ".join(f"{mm:g}" for mm in each) if each else "" for each in found])
 
 
 def in_order(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -18,6 +18,7 @@ from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError, DataError, StageError
 from radfuse.harmonize.stage import Harmonize
 from radfuse.run.executors.local import LocalExecutor
+from radfuse.run.left_out import refuse_unsaid
 from radfuse.run.logs import RunLog
 from radfuse.run.models import save_model
 from radfuse.run.progress import Listener
@@ -29,6 +30,8 @@ DECIDING = ("scikit-learn", "xgboost", "torch", "scipy", "numpy", "pandas")
 PERTURBED = Path("stability", "features.parquet")
 PREDICTIONS, FOLDS, MODEL, REPORTS = "predictions.parquet", "folds.csv", "model.skops", "folds.json"
 EVIDENCE, TABLES = "evidence", "tables"
+JUDGED = "judged.json"
+ALONE = ("single", "image")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,9 @@ class Judged:
     def summary(self) -> dict[str, Any]:
         """The same as plain JSON values."""
         records = json.loads(self.auc.to_json(orient="records", double_precision=15))
-        return {"auc": records, "contrast": dict(self.contrast) if self.contrast else None, **self.places}
+        shown = {name: self.tables[name] for name in ("controls", "permuted") if name in self.tables}
+        beside = {name: json.loads(table.to_json(orient="records")) for name, table in shown.items()}
+        return {"auc": records, "contrast": dict(self.contrast) if self.contrast else None, **beside, **self.places}
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,16 @@ def judge(
     ----------
     fusion : the fusion level to train beside the single, image and baseline arms, or ``all``.
     """
-    chosen = chosen_fusions(train, fusion)
-    write(store.root / "splits.csv", lambda path: train.splits(table).to_csv(path, index=False))
+    chosen_fusions(train, fusion)  # refused before anything is written
+    drawn = train.splits(table)
+    refuse_unsaid(harmonize.harmonizer, table, drawn)
+    write(store.root / "splits.csv", lambda path: drawn.to_csv(path, index=False))
     write(store.root / "train" / "table.parquet", lambda path: table.values.to_parquet(path))
     write(store.root / "train" / "subjects.parquet", lambda path: table.subjects.to_parquet(path))
-    arms = chosen.arms(table)
+    arms = chosen_arms(train, table, fusion)
     tasks = []
     for arm in arms:
-        key = _key(store, arm, train, harmonize)
+        key = arm_key(store, arm, train, harmonize)
         if redo.wants(store.current("train", arm.name, key)):
             tasks.append(ArmTask(arm, train, harmonize, store.root, key))
     listener.began("train", len(arms), len(arms) - len(tasks))
@@ -123,12 +130,19 @@ def chosen_fusions(train: Train, fusion: str) -> Train:
     return train.model_copy(update={"fusions": kept})
 
 
+def chosen_arms(train: Train, table: FeatureTable, fusion: str) -> list[Arm]:
+    """The study's arms without those of other fusion levels; each as the whole study has it, so that its key stands."""
+    kept = {member.title for member in chosen_fusions(train, fusion).fusions}
+    arms = train.arms(table)
+    return [arm for arm in arms if arm.strategy is None or arm.fusion in ALONE or arm.strategy.title in kept]
+
+
 def plan_arms(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize, fusion: str) -> dict[str, int]:
     """How many arms still stand and how many would be trained."""
-    arms = chosen_fusions(train, fusion).arms(table)
+    arms = chosen_arms(train, table, fusion)
     standing = 0
     if (store.root / "splits.csv").is_file():
-        standing = sum(store.current("train", a.name, _key(store, a, train, harmonize)) is not None for a in arms)
+        standing = sum(store.current("train", a.name, arm_key(store, a, train, harmonize)) is not None for a in arms)
     return {"reuse": standing, "redo": len(arms) - standing}
 
 
@@ -138,7 +152,7 @@ def score(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize)
     failed: list[Problem] = []
     for arm in train.arms(table):
         record = store.read("train", arm.name)
-        if record is None or record.key != _key(store, arm, train, harmonize):
+        if record is None or record.key != arm_key(store, arm, train, harmonize):
             continue
         if record.done:
             frames.append(pd.read_parquet(store.folder("train", arm.name) / PREDICTIONS))
@@ -149,16 +163,24 @@ def score(store: Store, table: FeatureTable, train: Train, harmonize: Harmonize)
         raise DataError(f"no arm could be trained: {reasons}" if failed else "no arm was trained")
     predictions = Predictions(pd.concat(frames, ignore_index=True))
     auc, contrast = train.score(predictions), train.contrast(predictions)
+    tables = train.tables(predictions, _evidence(store, predictions.arms))  # all is known before anything is written
+    (store.root / "report" / JUDGED).unlink(missing_ok=True)  # an interruption from here on leaves nothing to believe
     write(store.root / "report" / "auc.csv", lambda path: auc.to_csv(path, index=False))
     write(store.root / "report" / "predictions.parquet", lambda path: predictions.rows.to_parquet(path, index=False))
     text = json.dumps(contrast, indent=1, sort_keys=True) + "\n"
     write_text(store.root / "report" / "contrast.json", text)
-    tables = train.tables(predictions, _evidence(store, predictions.arms))
     folder = store.root / "report" / TABLES
     shutil.rmtree(folder, ignore_errors=True)  # those of an earlier judgement, with other arms
     for name, table_ in tables.items():
         write(folder / f"{name}.csv", partial(table_.to_csv, index=False))
     return Judged(auc, contrast, predictions, tuple(failed), tables)
+
+
+def with_tables(store: Store, judged: Judged, tables: Mapping[str, pd.DataFrame]) -> Judged:
+    """Put further tables beside those of the judgement, as report/tables/<name>.csv."""
+    for name, table in tables.items():
+        write(store.root / "report" / TABLES / f"{name}.csv", partial(table.to_csv, index=False))
+    return replace(judged, tables={**judged.tables, **tables})
 
 
 def read_tables(store: Store) -> dict[str, pd.DataFrame]:
@@ -184,7 +206,7 @@ def perform_arm(task: ArmTask) -> Record:
 
         torch.set_num_threads(1)
         table = load_table(store)
-        splits = pd.read_csv(store.root / "splits.csv", dtype={"subject": str})
+        splits = pd.read_csv(store.root / "splits.csv", dtype={"subject": str, "site": str}, keep_default_na=False)
         arm = with_measurements(task.arm, store)
         result = task.train.run_arm(arm, table, splits, task.harmonize.harmonizer.resolved(table.modalities).build())
         write(folder / PREDICTIONS, lambda path: result.predictions.rows.to_parquet(path, index=False))
@@ -192,6 +214,7 @@ def perform_arm(task: ArmTask) -> Record:
         write(folder / MODEL, lambda path: save_model(result.model, path))
         write_text(folder / REPORTS, json.dumps(result.fold_reports, indent=1, sort_keys=True) + "\n")
         files = [PREDICTIONS, FOLDS, MODEL, REPORTS]
+        shutil.rmtree(folder / EVIDENCE, ignore_errors=True)  # of an earlier model, which may have found more
         for name, rows in result.evidence.items():
             file = f"{EVIDENCE}/{name}.parquet"
             write(folder / file, partial(rows.to_parquet, index=False))
@@ -207,7 +230,8 @@ def load_table(store: Store) -> FeatureTable:
     return FeatureTable(values, pd.read_parquet(store.root / "train" / "subjects.parquet"))
 
 
-def _key(store: Store, arm: Arm, train: Train, harmonize: Harmonize) -> str:
+def arm_key(store: Store, arm: Arm, train: Train, harmonize: Harmonize) -> str:
+    """Hash everything that decides an arm's scores."""
     files = [file_digest(store.root / name) for name in ("splits.csv", "train/table.parquet", "train/subjects.parquet")]
     files += measurements_digest(arm, store)
     return digest("train", train.version, arm_settings(arm), harmonize.model_dump(mode="json"), harmonize.version,
@@ -220,8 +244,10 @@ def arm_settings(arm: Arm) -> dict[str, Any]:
     described = [None if part is None else part.model_dump(mode="json") for part in parts]
     baseline = None if arm.baseline is None else asdict(arm.baseline)
     stability = {} if arm.stability is None else {"stability": arm.stability.model_dump(mode="json")}
+    explain = {} if arm.explain is None else {"permutations": arm.explain.permutations}
+    operating = {} if arm.operating is None else {"inner_folds": arm.operating.inner_folds}  # the rest reads its scores
     return {"name": arm.name, "modalities": arm.modalities, "seed": arm.seed, "parts": described, "baseline": baseline,
-            **stability}  # fmt: skip
+            **stability, **({"clinical": arm.clinical} if arm.clinical else {}), **operating, **explain}  # fmt: skip
 
 
 def with_measurements(arm: Arm, store: Store) -> Arm:

@@ -14,7 +14,7 @@ from radfuse.extract.voxelwise.stage import Voxelwise
 from radfuse.run.store import Record, Store, digest, file_digest, libraries
 
 DECIDING = {
-    "align": ("SimpleITK", "numpy"),
+    "align": ("SimpleITK", "scipy", "numba", "numpy"),
     "fuse": ("torch", "PyWavelets", "curvelets", "scipy", "SimpleITK", "scikit-learn", "numpy"),
     "extract": ("pyradiomics-cuda", "SimpleITK", "PyWavelets", "scipy", "scikit-learn", "numba", "numpy"),
 }

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radfuse.data.cohort import Cohort, Columns, Problem, Scan, refuse, subject_facts
-from radfuse.data.names import fused_modalities, region_of
+from radfuse.data.cohort import Cohort, Columns, Problem, refuse, subject_facts
+from radfuse.data.names import fused_modalities, modality_of, region_of
 from radfuse.data.reading.tables import read_manifest, read_table
 from radfuse.data.region import MAIN
 from radfuse.data.table import BATCH, CONTEXT, GROUP, OUTCOME, FeatureTable
 from radfuse.errors import CohortError
 from radfuse.fuse.networks.weights import images_seen
-from radfuse.run.fitted import FittedRun
-from radfuse.run.ledger import DECIDING, scans_digest
-from radfuse.run.store import Store, digest, file_digest, libraries
+from radfuse.run.harmonizing import refuse_associated
+from radfuse.run.predictor import Predictor
+from radfuse.run.seen import scales_learned
+from radfuse.run.store import Store, file_digest
 from radfuse.train.stage import Arm
 
 Tables = Mapping[str, pd.DataFrame]
@@ -46,7 +47,7 @@ class Newcomers:
     notes: tuple[str, ...]
 
 
-def read_newcomers(run: FittedRun, manifest: Path, tables: Sequence[Path], arms: Sequence[Arm]) -> Newcomers:
+def read_newcomers(run: Predictor, manifest: Path, tables: Sequence[Path], arms: Sequence[Arm]) -> Newcomers:
     """Read a manifest of new patients, with image paths from its folder, and what the tables tell of them.
 
     A fault of one patient leaves that one out; one that makes the whole ambiguous raises a CohortError. Without a
@@ -61,13 +62,47 @@ def read_newcomers(run: FittedRun, manifest: Path, tables: Sequence[Path], arms:
     own = [problem for problem in (*found.problems, *problems) if problem.subject and not problem.absent]
     refused = {problem.subject: _together([each for each in own if each.subject == problem.subject]) for problem in own}
     outcome, group, notes = _outcome(run, found.ids, given)
-    seen = _seen(run, found)
+    seen = run.recognised(found)
     cohort = replace(found, modalities=run.modalities, subjects=facts)
     return Newcomers(cohort, refused, outcome, group, seen, notes)
 
 
-def learned_from(run: FittedRun, cohort: Cohort, store: Store) -> dict[str, str]:
-    """Find patients from whose images the weights of a fusion network of the run learned.
+def read_measured(
+    run: Predictor, features: Path, tables: Sequence[Path], arms: Sequence[Arm]
+) -> tuple[Newcomers, pd.DataFrame]:
+    """Read a feature table of new patients, and what the tables tell of them; give the features as they are.
+
+    Parameters
+    ----------
+    features : CSV or Parquet, one row per subject, with the columns that `radfuse extract` writes, unharmonised. A
+        patient without a modality has none of its values. Without a table it has to hold the facts too.
+    """
+    values = read_table(features)
+    refuse_associated(list(values.columns), features)
+    if values.index.has_duplicates:
+        twice = sorted(set(values.index[values.index.duplicated()]))
+        raise CohortError(f"{features}: subjects occur twice: {', '.join(twice)}")
+    given = {str(path): read_table(path) for path in tables} or {str(features): values}
+    known = set(run.table.values.columns)
+    columns = [str(column) for column in values.columns if column in known]
+    kept = values[columns]
+    text = [column for column in columns if not pd.api.types.is_numeric_dtype(kept[column])]
+    if text:
+        raise CohortError(f"{features}: not numbers in {', '.join(text[:6])}", hint="Check for decimal commas.")
+    nobody = pd.DataFrame(index=pd.Index(values.index, name="subject"))
+    found = Cohort((), run.modalities, nobody, ())
+    there = {m: kept[[c for c in columns if modality_of(c) == m]].notna().any(axis=1) for m in run.table.single}
+    facts, problems = _facts(run, found, given, arms, {m: list(kept.index[own]) for m, own in there.items()})
+    refuse([problem for problem in problems if not problem.subject])
+    own = {problem.subject: [each for each in problems if each.subject == problem.subject] for problem in problems}
+    refused = {subject: _together(each, "facts") for subject, each in own.items()}
+    outcome, group, notes = _outcome(run, found.ids, given)
+    notes = (*notes, "features were given: nobody can be recognised as seen in training")
+    return Newcomers(replace(found, subjects=facts), refused, outcome, group, {}, notes), kept.astype("float64")
+
+
+def learned_from(run: Predictor, cohort: Cohort, store: Store) -> dict[str, str]:
+    """Find patients from whose images the weights of a fusion network, or an intensity scale, of the run learned.
 
     Parameters
     ----------
@@ -75,21 +110,24 @@ def learned_from(run: FittedRun, cohort: Cohort, store: Store) -> dict[str, str]
     """
     methods = run.config.fuse.methods if run.fuses else ()
     learned = frozenset[str]().union(*(images_seen(m.trained_weights) for m in methods if m.trained_weights))
+    scaled = frozenset[str]().union(*scales_learned(run.config).values())
     found = {}
-    for subject in cohort.ids if learned else ():
+    for subject in cohort.ids if learned or scaled else ():
         images = {file_digest(scan.image) for scan in cohort.scans_of(subject) if scan.image.is_file()}
         aligned = store.read("align", subject)
         if learned & (images | set(aligned.files.values() if aligned is not None else ())):
             found[subject] = "an example of a fusion network"
+        elif scaled & images:
+            found[subject] = "an example of an intensity scale"
     return found
 
 
-def _together(problems: Sequence[Problem]) -> Problem:
+def _together(problems: Sequence[Problem], source: str = "manifest") -> Problem:
     what, hints = ("; ".join(dict.fromkeys(texts)) for texts in zip(*((p.what, p.hint) for p in problems), strict=True))
-    return Problem(problems[0].subject, f"manifest: {what}", hints, fatal=False)
+    return Problem(problems[0].subject, f"{source}: {what}", hints, fatal=False)
 
 
-def _scans(run: FittedRun, rows: pd.DataFrame, root: Path) -> Cohort:
+def _scans(run: Predictor, rows: pd.DataFrame, root: Path) -> Cohort:
     """The patients without facts, of the modalities that are there; a main region of the study's own."""
     settings = run.config.cohort
     present = [modality for modality in run.modalities if (rows["modality"] == modality).any()]
@@ -101,9 +139,9 @@ def _scans(run: FittedRun, rows: pd.DataFrame, root: Path) -> Cohort:
     return Cohort.assemble(rows, {}, Columns(), root, present, settings.regions, main)
 
 
-def _main_region(run: FittedRun, named: Sequence[str]) -> str:
+def _main_region(run: Predictor, named: Sequence[str]) -> str:
     """The study's main region among those of a manifest, which may well list them in another order."""
-    main = run.config.cohort.region or (run.cohort.regions[0] if run.cohort is not None else MAIN)
+    main = run.main_region
     further = {region_of(column) for column in run.table.values.columns}
     # A study that names no region, or whose manifest is elsewhere: the one that has no columns of its own name.
     likely = [main] if main in named else [name for name in named if name not in further] if main == MAIN else []
@@ -116,10 +154,25 @@ def _main_region(run: FittedRun, named: Sequence[str]) -> str:
     return likely[0]
 
 
-def _facts(run: FittedRun, cohort: Cohort, tables: Tables, arms: Sequence[Arm]) -> tuple[pd.DataFrame, list[Problem]]:
-    """Batches and covariates as `FeatureTable.subjects` has them; what no model looks at is left empty."""
+def _facts(
+    run: Predictor,
+    cohort: Cohort,
+    tables: Tables,
+    arms: Sequence[Arm],
+    measured: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Batches and covariates as `FeatureTable.subjects` has them; what no model looks at is left empty.
+
+    Parameters
+    ----------
+    measured : by modality, who has it; None goes by the scans.
+    """
     trained, ids = run.table, cohort.ids
-    needed = [name for name in trained.covariates if _is_needed(run, name, arms)]
+    if measured is None:
+        measured = {
+            m: [s for s in ids if any(scan.modality == m for scan in cohort.scans_of(s))] for m in trained.single
+        }
+    needed = [name for name in trained.covariates if is_needed(run, name, arms)]
     known, problems = subject_facts(ids, tables, Columns(covariates=needed), ())
     facts = {
         name: known[name] if name in known else pd.Series(np.nan, cohort.subjects.index) for name in trained.covariates
@@ -129,8 +182,7 @@ def _facts(run: FittedRun, cohort: Cohort, tables: Tables, arms: Sequence[Arm]) 
         problems += faults
     for modality in trained.single:
         if trained.batch_of(modality) is not None:
-            owners = [s for s in ids if any(scan.modality == modality for scan in cohort.scans_of(s))]
-            facts[f"{BATCH}{modality}"], faults = _labels(run, modality, ids, owners, tables)
+            facts[f"{BATCH}{modality}"], faults = _labels(run, modality, ids, measured[modality], tables)
             problems += faults
     for modality in trained.fused:
         if trained.batch_of(modality) is not None:
@@ -140,16 +192,17 @@ def _facts(run: FittedRun, cohort: Cohort, tables: Tables, arms: Sequence[Arm]) 
     return pd.DataFrame(facts, index=cohort.subjects.index), list(dict.fromkeys(problems))
 
 
-def _is_needed(run: FittedRun, covariate: str, arms: Sequence[Arm]) -> bool:
-    """Whether a harmoniser or a baseline makes use of a covariate; the others only pass through."""
+def is_needed(run: Predictor, covariate: str, arms: Sequence[Arm]) -> bool:
+    """Whether a harmoniser, a baseline or the clinical modality makes use of a covariate; others only pass through."""
     harmonizer = run.config.harmonize.harmonizer
     used = {*run.config.protected, *harmonizer.facts} if any(arm.baseline is None for arm in arms) else set()
     used |= {c.removeprefix(CONTEXT) for arm in arms if arm.baseline is not None for c in arm.baseline.columns}
+    used |= {name for arm in arms for name in arm.clinical}
     return covariate in used
 
 
 def _labels(
-    run: FittedRun, modality: str, ids: Sequence[str], owners: Sequence[str], tables: Tables
+    run: Predictor, modality: str, ids: Sequence[str], owners: Sequence[str], tables: Tables
 ) -> tuple[pd.Series, list[Problem]]:
     """The batch of each subject; one that lacks the modality may lack the label too, and then it is empty."""
     source = run.config.cohort.batches.get(modality, run.config.cohort.batches.get("*", ""))
@@ -211,7 +264,7 @@ def _as_trained(new: pd.Series, trained: pd.Series) -> tuple[pd.Series, list[Pro
     return new, []
 
 
-def _outcome(run: FittedRun, ids: Sequence[str], tables: Tables) -> tuple[pd.Series, pd.Series, tuple[str, ...]]:
+def _outcome(run: Predictor, ids: Sequence[str], tables: Tables) -> tuple[pd.Series, pd.Series, tuple[str, ...]]:
     """The outcome and the groups, where the tables tell them; predicting looks at neither."""
     settings, nothing = run.config.cohort, pd.Series(dtype=object)
     if not any(settings.outcome in table.columns for table in tables.values()):
@@ -226,37 +279,3 @@ def _outcome(run: FittedRun, ids: Sequence[str], tables: Tables) -> tuple[pd.Ser
         found, _ = subject_facts(ids, tables, Columns(group=settings.group), ())
         group = found.get(GROUP, nothing)
     return facts[OUTCOME][[subject not in unknown for subject in facts.index]], group, ()
-
-
-def _seen(run: FittedRun, cohort: Cohort) -> dict[str, str]:
-    """Find patients whose images are the run's own.
-
-    A copy has the size of its original, so that few files are hashed. Where the run's images are elsewhere, a patient
-    is still known by the key of its aligned images, as long as all its scans and masks are the same.
-    """
-    own: dict[int, list[Scan]] = {}
-    trained = set(run.table.values.index)  # the study may list others, who failed
-    for scan in run.cohort.scans if run.cohort is not None else ():
-        if scan.subject in trained and scan.image.is_file():
-            own.setdefault(scan.image.stat().st_size, []).append(scan)
-    align = run.config.align
-    keys = {record.key: str(s) for s in trained if (record := run.store.read("align", str(s)))}
-    seen: dict[str, str] = {}
-    for scan in cohort.scans:
-        if not scan.image.is_file() or scan.subject in seen:
-            continue
-        alike = own.get(scan.image.stat().st_size, [])
-        content = file_digest(scan.image) if alike else ""
-        twin = next((each.subject for each in alike if file_digest(each.image) == content), None)
-        if twin is not None:
-            seen[scan.subject] = twin
-    for subject in [s for s in cohort.ids if s not in seen]:
-        try:
-            inputs = scans_digest(cohort, subject)
-        except OSError:
-            continue  # a file that is not there has its own line
-        settings, deciding = align.model_dump(mode="json"), libraries(*DECIDING["align"])
-        key = digest(align.name, align.version, settings, inputs, deciding)
-        if key in keys:
-            seen[subject] = keys[key]
-    return seen

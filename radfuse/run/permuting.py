@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from radfuse.run.store import Record, Store, digest, file_digest, libraries, wri
 from radfuse.run.tasks import killed, recorded
 from radfuse.train.permutation import permuted, whole_pipeline_auc
 from radfuse.train.splits import Splits
-from radfuse.train.stage import Arm
+from radfuse.train.stage import Arm, Train
 
 STAGE, FOUND = "permute", "auc.json"
 OBSERVED = 0
@@ -70,9 +70,11 @@ def permute(
     Parameters
     ----------
     splits : folds and repeats of every permutation; drawn anew each time, since they are stratified by the outcome.
+        Where sites are left out, outcomes change places within a site.
     """
     key = digest(
-        STAGE, [arm_settings(arm) for arm in arms], splits.model_dump(mode="json"), harmonize.model_dump(mode="json"),
+        STAGE, Train.version, [arm_settings(replace(arm, operating=None, explain=None)) for arm in arms],  # scores alone
+        splits.deciding, harmonize.model_dump(mode="json"),
         harmonize.version, seed, libraries(*DECIDING),
         [file_digest(store.root / "train" / name) for name in ("table.parquet", "subjects.parquet")],
         *[measured for arm in arms if (measured := measurements_digest(arm, store))][:1],
@@ -101,7 +103,7 @@ def perform_permutation(task: PermutationTask) -> Record:
         torch.set_num_threads(1)
         table = load_table(store)
         if task.index != OBSERVED:
-            table = permuted(table, task.seed, task.index)
+            table = permuted(table, task.seed, task.index, task.splits.strata(table.subjects))
         arms = [with_measurements(arm, store) for arm in task.arms]
         harmonizer = task.harmonize.harmonizer.resolved(table.modalities).build()
         found = whole_pipeline_auc(arms, table, task.splits, harmonizer)

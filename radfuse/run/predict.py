@@ -21,19 +21,26 @@ from radfuse.harmonize.labels import text_of
 from radfuse.run import subjects
 from radfuse.run.device import choose_device
 from radfuse.run.executors.local import LocalExecutor
-from radfuse.run.fitted import AGAIN, FittedRun
+from radfuse.run.fitted import AGAIN
+from radfuse.run.judging import TABLES
 from radfuse.run.ledger import Ledger
 from radfuse.run.lock import alone
-from radfuse.run.newcomers import Newcomers, learned_from, read_newcomers
+from radfuse.run.newcomers import Newcomers, learned_from, read_measured, read_newcomers
+from radfuse.run.predictor import Predictor
 from radfuse.run.progress import Listener
 from radfuse.run.session import failure_table
 from radfuse.run.store import Store, file_digest, write, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
+from radfuse.train.calibration import recalibrated
+from radfuse.train.clinical import CLINICAL, lacks_facts
+from radfuse.train.operating import OPERATING, RULES, counted, measures
 from radfuse.train.stage import Arm
 from radfuse.train.statistics import DeLong, pair_auc
 
 COLUMNS = ("subject", "arm", "score", "missing", "harmonised", "seen_in_training", "error")
 EXTERNAL = ("arm", "n", "events", "auc", "ci_low", "ci_high")
+PROBABILITIES = ("brier", "brier_prevalence", "intercept", "slope")
+DECISIONS = tuple(f"{rule}_{what}" for rule in RULES for what in ("threshold", "sensitivity", "specificity"))
 STAGE = "predict"
 
 
@@ -60,7 +67,7 @@ class Predicted:
 
 
 def predict_patients(
-    run: FittedRun, manifest: Path, tables: Sequence[Path], names: Sequence[str], output: Path, listener: Listener
+    run: Predictor, manifest: Path, tables: Sequence[Path], names: Sequence[str], output: Path, listener: Listener
 ) -> Predicted:
     """Score new patients from their images, and write what was found beside ``output``.
 
@@ -73,8 +80,7 @@ def predict_patients(
     names : of arms; empty is the primary one, ``all`` is every one.
     output : the CSV to write.
     """
-    if output.suffix != ".csv":
-        raise ConfigError(f"-o {output}: expected a name that ends in .csv")
+    _require_csv(output)
     arms = run.arms(names)
     new = read_newcomers(run, manifest, tables, arms)
     store = Store(output.with_suffix(".radfuse"))
@@ -82,15 +88,29 @@ def predict_patients(
         failed = measure(run, new, store, listener)
         new = replace(new, seen={**learned_from(run, new.cohort, store), **new.seen})
         table = feature_table(run, new, store, failed)
-        began = time.perf_counter()
-        scores = score(run, arms, new, table, failed)
-        listener.ended(STAGE, time.perf_counter() - began)
-        external, notes = judge_externally(run, new, scores)
-        found = Predicted(scores, external, _problems(failed, scores), (*new.notes, *_warnings(new, run), *notes))
-        return _written(run, arms, found, manifest, output)
+        return _scored(run, arms, new, table, failed, {"manifest": manifest}, output, listener)
 
 
-def measure(run: FittedRun, new: Newcomers, store: Store, listener: Listener) -> dict[str, Problem]:
+def predict_measured(
+    run: Predictor, features: Path, tables: Sequence[Path], names: Sequence[str], output: Path, listener: Listener
+) -> Predicted:
+    """Score new patients from features that were measured already, with the settings of the run.
+
+    Parameters
+    ----------
+    features, tables : see `radfuse.run.newcomers.read_measured`.
+    names, output : as for `predict_patients`.
+    """
+    _require_csv(output)
+    arms = run.arms(names)
+    new, values = read_measured(run, features, tables, arms)
+    ids = [subject for subject in new.cohort.ids if subject not in new.refused]
+    rows = known_columns(run, values.loc[ids])
+    table = FeatureTable(rows, new.cohort.subjects.loc[ids].set_axis(rows.index))
+    return _scored(run, arms, new, table, new.refused, {"features": features}, output, listener)
+
+
+def measure(run: Predictor, new: Newcomers, store: Store, listener: Listener) -> dict[str, Problem]:
     """Take the patients through the stored stages; give, by subject, why somebody has no features."""
     ledger = Ledger(store, run.config, new.cohort)
     failed = dict(new.refused)
@@ -120,17 +140,22 @@ def measure(run: FittedRun, new: Newcomers, store: Store, listener: Listener) ->
     return failed
 
 
-def feature_table(run: FittedRun, new: Newcomers, store: Store, failed: Mapping[str, Problem]) -> FeatureTable:
-    """Stack the rows of those who were measured, under the columns that the models know.
+def feature_table(run: Predictor, new: Newcomers, store: Store, failed: Mapping[str, Problem]) -> FeatureTable:
+    """Stack the rows of those who were measured, under the columns that the models know."""
+    ids = [subject for subject in new.cohort.ids if subject not in failed]
+    rows = [subjects.load_row(store.folder("extract", subject), subject) for subject in ids]
+    values = known_columns(run, subjects.feature_values(rows))
+    return FeatureTable(values, new.cohort.subjects.loc[ids].set_axis(values.index))
+
+
+def known_columns(run: Predictor, values: pd.DataFrame) -> pd.DataFrame:
+    """Give features the columns that the models know, empty where a modality was not measured.
 
     Raises
     ------
-    DataError : a column that the models know is in no row, although its modality was measured.
+    DataError : a column that the models know is not there, although its modality was measured.
     """
-    ids = [subject for subject in new.cohort.ids if subject not in failed]
     columns = run.table.values.columns
-    rows = [subjects.load_row(store.folder("extract", subject), subject) for subject in ids]
-    values = subjects.feature_values(rows)
     measured = {modality_of(column) for column in values.columns}
     lacking = [c for c in columns if c not in values.columns and modality_of(c) in measured]
     if lacking:
@@ -140,11 +165,11 @@ def feature_table(run: FittedRun, new: Newcomers, store: Store, failed: Mapping[
             f"{lacking[0]!r}",
             hint=f"Draw the region {region!r} in the manifest, as in the study's." if region else AGAIN,
         )
-    return FeatureTable(values.reindex(columns=columns), new.cohort.subjects.loc[ids].set_axis(values.index))
+    return values.reindex(columns=columns)
 
 
 def score(
-    run: FittedRun, arms: Sequence[Arm], new: Newcomers, table: FeatureTable, failed: Mapping[str, Problem]
+    run: Predictor, arms: Sequence[Arm], new: Newcomers, table: FeatureTable, failed: Mapping[str, Problem]
 ) -> pd.DataFrame:
     """Score every subject by every arm; one row each, in the manifest's order, also of those without a score.
 
@@ -183,7 +208,7 @@ def score_row(arm: Arm, model: Any, row: pd.DataFrame, known: Mapping[str, set[s
     row : one row of `FeatureTable.rows`.
     known : by modality, the batch labels of the training rows.
     """
-    absent = [m for m in looked_at(arm, model) if _is_absent(row, m)]
+    absent = [m for m in looked_at(arm, model) if _is_absent(row, m, arm)]
     present = [m for m in looked_at(arm, model) if m not in absent]
     if absent and not (arm.joins and present):
         return {
@@ -210,12 +235,16 @@ def looked_at(arm: Arm, model: Any) -> list[str]:
     return [last.chosen_] if isinstance(last, Chosen) else list(arm.modalities)
 
 
-def judge_externally(run: FittedRun, new: Newcomers, scores: pd.DataFrame) -> tuple[pd.DataFrame | None, list[str]]:
-    """The AUC on these patients, with DeLong's interval, for those whose outcome is known and who are truly new."""
+def judge_externally(run: Predictor, new: Newcomers, scores: pd.DataFrame) -> tuple[pd.DataFrame | None, list[str]]:
+    """The AUC on these patients, with DeLong's interval, for those whose outcome is known and who are truly new.
+
+    Beside it how good the scores are as probabilities, and what the thresholds of training give, where there are any.
+    """
     known = [s for s in new.outcome.index if s not in new.seen]
     if not known:
         return None, ["no external AUC: every patient with an outcome was seen in training"] if len(new.outcome) else []
     rows, repeated = [], False
+    points = _operating_points(run)
     for arm, part in scores[scores["subject"].isin(known)].groupby("arm", sort=False):
         part = part.dropna(subset=["score"])
         outcome = new.outcome[part["subject"]].to_numpy(dtype=int)
@@ -225,12 +254,47 @@ def judge_externally(run: FittedRun, new: Newcomers, scores: pd.DataFrame) -> tu
         if 2 <= outcome.sum() <= len(outcome) - 2 and not twice and 0 < auc < 1:
             low, high = DeLong.of(outcome, value).interval(run.config.train.confidence)
         repeated |= twice
-        rows.append((arm, len(part), int(outcome.sum()), auc, low, high))
+        further = (*_probabilities(outcome, value), *_decisions(outcome, value, points.get(str(arm), {})))
+        rows.append((arm, len(part), int(outcome.sum()), auc, low, high, *further))
     note = "no interval of the external AUC: several rows are of one patient, and DeLong's takes rows for patients"
-    return pd.DataFrame(rows, columns=list(EXTERNAL)), [note] if repeated else []
+    return pd.DataFrame(rows, columns=[*EXTERNAL, *PROBABILITIES, *DECISIONS]), [note] if repeated else []
 
 
-def _is_absent(row: pd.DataFrame, modality: str) -> bool:
+def _probabilities(outcome: np.ndarray, score: np.ndarray) -> tuple[float, ...]:
+    """Brier score, that of always saying these patients' prevalence, calibration in the large and slope."""
+    if not len(outcome):
+        return (float("nan"),) * len(PROBABILITIES)
+    prevalence = float(outcome.mean())
+    intercept, slope = recalibrated(outcome.astype(float), score)[0]
+    return float(((score - outcome) ** 2).mean()), prevalence * (1 - prevalence), float(intercept), float(slope)
+
+
+def _decisions(outcome: np.ndarray, score: np.ndarray, points: Mapping[str, float]) -> Iterator[float]:
+    """Each rule's threshold, and the sensitivity and specificity that it has here."""
+    for rule in RULES:
+        threshold = points.get(rule, float("nan"))
+        called = (score >= threshold).astype(float)
+        found = measures(counted(outcome.astype(float), called).sum(axis=0))
+        known = np.isfinite(threshold)
+        yield threshold
+        yield float(found["sensitivity"]) if known else float("nan")
+        yield float(found["specificity"]) if known else float("nan")
+
+
+def _operating_points(run: Predictor) -> Mapping[str, Mapping[str, float]]:
+    """By arm and rule, the threshold of the model that was fitted on all rows, as a run or an export keeps it."""
+    for folder in (run.place / "report" / TABLES, run.place):
+        path = folder / f"{OPERATING}.csv"
+        if path.is_file():
+            table = pd.read_csv(path)
+            return {str(arm): dict(zip(own["rule"], own["threshold_all"], strict=True))
+                    for arm, own in table.groupby("arm")}  # fmt: skip
+    return {}
+
+
+def _is_absent(row: pd.DataFrame, modality: str, arm: Arm) -> bool:
+    if modality == CLINICAL and arm.clinical:
+        return lacks_facts(row, arm.clinical)
     return bool(row[[c for c in feature_columns(row) if modality_of(c) == modality]].isna().all(axis=None))
 
 
@@ -265,23 +329,48 @@ def _problems(failed: Mapping[str, Problem], scores: pd.DataFrame) -> tuple[Prob
     return tuple(found)
 
 
-def _warnings(new: Newcomers, run: FittedRun) -> Iterator[str]:
+def _warnings(new: Newcomers, run: Predictor) -> Iterator[str]:
     for subject, twin in new.seen.items():
         yield f"{subject} was seen in training, as {twin}: its scores test nothing"
-    if run.cohort is None or not all(scan.image.is_file() for scan in run.cohort.scans):
-        yield "images of the study are elsewhere: its patients are recognised only where all their scans are the same"
+    yield from run.remarks
 
 
-def _written(run: FittedRun, arms: Sequence[Arm], found: Predicted, manifest: Path, output: Path) -> Predicted:
+def _scored(
+    run: Predictor,
+    arms: Sequence[Arm],
+    new: Newcomers,
+    table: FeatureTable,
+    failed: Mapping[str, Problem],
+    given: Mapping[str, Path],
+    output: Path,
+    listener: Listener,
+) -> Predicted:
+    """Score, judge where outcomes are known, and write."""
+    began = time.perf_counter()
+    scores = score(run, arms, new, table, failed)
+    listener.ended(STAGE, time.perf_counter() - began)
+    external, notes = judge_externally(run, new, scores)
+    found = Predicted(scores, external, _problems(failed, scores), (*new.notes, *_warnings(new, run), *notes))
+    return _written(run, arms, found, given, output)
+
+
+def _require_csv(output: Path) -> None:
+    if output.suffix != ".csv":
+        raise ConfigError(f"-o {output}: expected a name that ends in .csv")
+
+
+def _written(
+    run: Predictor, arms: Sequence[Arm], found: Predicted, given: Mapping[str, Path], output: Path
+) -> Predicted:
     text = found.scores.assign(score=[repr(float(s)) if np.isfinite(s) else "" for s in found.scores["score"]])
     write(output, lambda path: text.to_csv(path, index=False))
     failures, source = output.with_suffix(".failures.csv"), output.with_suffix(".json")
     write(failures, lambda path: failure_table(found.failed).to_csv(path, index=False))
     made_from = {
         "radfuse": radfuse.__version__,
-        "run": str(run.store.root.resolve()),
-        "manifest": file_digest(manifest),
-        "models": {arm.name: file_digest(run.model_file(arm)) for arm in arms},
+        "run": str(run.place.resolve()),
+        **{what: file_digest(path) for what, path in given.items()},
+        "models": {arm.name: run.model_digest(arm) for arm in arms},
     }
     write_text(source, json.dumps(made_from, indent=1) + "\n")
     places = {"scores": str(output), "made from": str(source)}

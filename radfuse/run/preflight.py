@@ -113,7 +113,7 @@ class _Subject:
             leads = self._leads(drawn[region])
             for name, volumes in leads.items():
                 mask = drawn[region][name]
-                aligned = foresee(mask, grid, self._margin_mm)
+                aligned = foresee(mask, grid, self._margin_mm, self.config.align.supersampling)
                 start = Foreseen(
                     self.subject, region, drawn_on=name, labels=self._labels(region, name), voxels_drawn=mask.voxels
                 )

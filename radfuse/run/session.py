@@ -115,6 +115,7 @@ class Session:
 
     def align(self) -> list[Record]:
         """Put every subject's volumes on one grid."""
+        self.config.align.require()
         return self._map(self.config.align)
 
     def fuse(self) -> list[Record]:

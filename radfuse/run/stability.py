@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from radfuse.data.cohort import Problem
-from radfuse.data.names import is_fused
+from radfuse.data.names import FeatureName, is_fused
 from radfuse.data.repeatability import PERTURBATION, SUBJECT, UNPERTURBED
 from radfuse.data.subject import Subject
 from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
 from radfuse.extract.further import reach_of
+from radfuse.extract.misregistration import feature_movement
 from radfuse.extract.parameters import parameters_for
 from radfuse.extract.repeatability import icc_table
 from radfuse.extract.stability import Stability
@@ -33,6 +34,7 @@ T = TypeVar("T")
 
 STAGE = "stability"
 ROWS, FEATURES, ICC, SOURCE = "rows.parquet", "features.parquet", "icc.csv", "stability.json"
+MISREGISTRATION = "misregistration.csv"
 
 
 @dataclass(frozen=True)
@@ -248,8 +250,32 @@ def _write(session: Session, records: Mapping[str, Record]) -> Stable:
     table = icc_table(perturbed, session.config.stability.icc, session.config.stability.confidence)
     write(folder / FEATURES, lambda path: perturbed.to_parquet(path))
     write(folder / ICC, lambda path: table.to_csv(path, index=False))
+    _write_movement(session, done, perturbed, table)
     write_text(folder / SOURCE, json.dumps({"made_from": _made_from(session, list(records))}) + "\n")
     return Stable(table, folder, tuple(failed))
+
+
+def _write_movement(session: Session, done: list[str], perturbed: pd.DataFrame, icc: pd.DataFrame) -> None:
+    """Write how far features move per mm of misregistration, where nothing else was done to the subjects."""
+    path, stage = session.store.folder(STAGE) / MISREGISTRATION, session.config.stability
+    path.unlink(missing_ok=True)
+    if not stage.misregistration_only:
+        return
+    volumes = dict.fromkeys(FeatureName.parse(feature).modality for feature in perturbed.columns)
+    # What is fused anew has no shift of its own.
+    moved = [name for name in volumes if not (is_fused(name) and stage.fused == "again")]
+    shifts = {}
+    for subject in done:
+        record = session.store.read("align", subject)
+        aligned = record.findings if record is not None else {}
+        for number in range(1, stage.repeats + 1):
+            drawn = [stage.shift_mm(subject, number, aligned, name) for name in moved]
+            shifts[subject, number] = [axis for shift in drawn for axis in shift]
+    table = pd.DataFrame.from_dict(shifts, orient="index")
+    table.index = pd.MultiIndex.from_tuples(table.index, names=[SUBJECT, PERTURBATION])
+    table.columns = pd.MultiIndex.from_product([moved, ["x", "y", "z"]])
+    found = feature_movement(perturbed, table).merge(icc[["feature", "icc", "low", "high", "verdict"]], on="feature")
+    write(path, lambda temporary: found.to_csv(temporary, index=False))
 
 
 def _lost(task: StabilityTask) -> Record:

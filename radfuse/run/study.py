@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,23 @@ from radfuse.data.predictions import Predictions
 from radfuse.data.study import Study
 from radfuse.data.subject import Subject
 from radfuse.data.table import FeatureTable
+from radfuse.report.registration import worst_first
 from radfuse.run import subjects
+from radfuse.run.controls import (
+    NOTHING_ASKED,
+    Asked,
+    Judging,
+    plan_controls,
+    require,
+    run_controls,
+    with_shared,
+)
 from radfuse.run.environment import environment
-from radfuse.run.failures import JUDGED, judged_key, judged_state
+from radfuse.run.external import TABLE, external_problems, external_tables, externally_tested
+from radfuse.run.failures import judged_key, judged_state
 from radfuse.run.harmonizing import DIAGNOSTICS, verdicts, write_harmonized
-from radfuse.run.judging import PREDICTIONS, Judged, judge, plan_arms, read_tables
+from radfuse.run.judging import JUDGED, PREDICTIONS, Judged, judge, plan_arms, read_tables
+from radfuse.run.misregistration import misregistration_tables, sensitivities
 from radfuse.run.preflight import Foreseen, foresee_regions, region_problems, write_regions
 from radfuse.run.seen import refuse_seen
 from radfuse.run.session import Session, failure_table
@@ -29,8 +42,10 @@ from radfuse.run.tracking import Trained, tracked
 from radfuse.run.validate import outcome_problems
 
 
-def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str, dict[str, int]]:
-    """Say how many results of each stage would be reused and how many computed."""
+def plan_study(
+    session: Session, *stages: str, fusion: str = "all", asked: Asked = NOTHING_ASKED
+) -> dict[str, dict[str, int]]:
+    """Say how many results of each stage would be reused and how many computed; of controls the seconds too."""
     skipped = set() if session.ledger.fuses else {"fuse"}
     found = {stage: session.plan(stage) for stage in stages if stage not in {"stability", "train"} | skipped}
     steady = session.config.train.stability is not None
@@ -46,13 +61,15 @@ def plan_study(session: Session, *stages: str, fusion: str = "all") -> dict[str,
         found["train"] = plan_arms(
             session.store, session.table(), session.config.train, session.config.harmonize, fusion
         )
+        of = Judging(session.store, session.table(), session.config.train, session.config.harmonize)
+        found |= plan_controls(of, asked, session.executor.jobs)
     return found
 
 
 def run_study(session: Session) -> Judged:
     """Run every stage in order."""
     session.everyone("run")
-    refuse(outcome_problems(session.config, session.cohort))
+    refuse([*outcome_problems(session.config, session.cohort), *external_problems(session.config)])
     refuse([problem for problem in region_problems(session.config, session.cohort) if problem.fatal])
     session.align()
     session.fuse()
@@ -89,32 +106,51 @@ def harmonize_study(session: Session) -> str:
     return "\n".join(f"{modality}: {text}" for modality, text in record.findings["verdicts"].items())
 
 
-def train_study(session: Session, fusion: str) -> Judged:
-    """Train the arms of the fusion levels asked for, score every arm that stands, report, and track in MLflow."""
+def train_study(
+    session: Session, fusion: str, asked: Asked = NOTHING_ASKED, tell: Callable[[str], None] = lambda line: None
+) -> Judged:
+    """Train the arms of the fusion levels asked for, score every arm that stands, report, and track in MLflow.
+
+    Parameters
+    ----------
+    asked : negative controls to run too; those that stand are shown in any case.
+    tell : called with lines for the user.
+    """
     session.everyone("train")
     refuse_seen(session)
     if session.config.train.stability is not None:
         require_stability(session)
     began = time.perf_counter()
     config, table = session.config, session.table()
+    of = Judging(session.store, table, config.train, config.harmonize)
+    require(of, asked)
     session.describe()
     judged = judge(
         session.store, table, config.train, config.harmonize, session.executor, session.listener, session.log,
         fusion=fusion, redo=session.redo,
     )  # fmt: skip
     session.timed("train", began, worked=judged.trained > 0)
-    failed = [[problem.subject, problem.what, problem.hint] for problem in judged.failed]
-    state = {"key": judged_key(session.ledger), "failed": failed}
-    write_text(session.store.folder("report") / JUDGED, json.dumps(state))
-    session.write_failures()
+    _judged(session, judged)  # so that an interrupted control costs no report
+    controlled = run_controls(of, judged, asked, session.executor, session.listener, redo=session.redo, tell=tell)
+    judged = with_shared(of, controlled)
+    _judged(session, judged)
+    judged = externally_tested(session, judged)
     page = report_study(session)
-    hashes, settings = _hashes(session), public_settings(config)
+    hashes, settings = _hashes(session, judged), public_settings(config)
     trained = Trained(session.store, session.study, config.name, config.tracking, table, settings, judged, hashes)
     session.listener.began("MLflow", len(judged.auc), 0)
     began = time.perf_counter()
     recorded = tracked(trained, {"report": str(page), "table": str(page.with_name("auc.csv"))})
     session.timed("MLflow", began)
     return recorded
+
+
+def _judged(session: Session, judged: Judged) -> None:
+    """Note that what was judged is of the present settings and features, and what failed."""
+    failed = [[problem.subject, problem.what, problem.hint] for problem in judged.failed]
+    state = {"key": judged_key(session.ledger), "failed": failed}
+    write_text(session.store.folder("report") / JUDGED, json.dumps(state))
+    session.write_failures()
 
 
 def report_study(session: Session) -> Path:
@@ -154,7 +190,7 @@ def collect(session: Session) -> Study:
         harmonization=json.loads(diagnostics.read_text(encoding="utf-8")) if harmonized else None,
         predictions=Predictions(pd.read_parquet(folder / PREDICTIONS)) if state else None,
         auc=pd.read_csv(folder / "auc.csv") if state else None,
-        tables=read_tables(store) if state else {},
+        tables=(read_tables(store) | external_tables(session) if state else {}) | misregistration_tables(session),
         contrast=json.loads((folder / "contrast.json").read_text(encoding="utf-8")) if state else None,
         seconds=session.seconds,
         environment=environment(),
@@ -186,24 +222,25 @@ def _harmonize(session: Session, table: FeatureTable, key: str, began: float) ->
 
 
 def _examples(session: Session, count: int) -> list[Subject]:
-    """A few subjects to look at: the first that failed nothing, so that the choice hides no outcome."""
+    """A few subjects to look at: those whose alignment is the most doubtful first, whatever their outcome."""
     found: list[Subject] = []
-    for subject in session.ids:
+    for subject in worst_first(session.ledger.findings()["align"], sensitivities(session)):
         if len(found) == count:
             break
         record, fused = session.store.read("align", subject), session.store.read("fuse", subject)
         if record is None or not record.done:
             continue
-        example = subjects.load_aligned(session.store, subject)
+        example = subjects.load_aligned(session.store, subject).with_findings("align", record.findings)
         if session.ledger.fuses and fused is not None and fused.done:
             example = subjects.load_fused(session.store, example)
         found.append(example)
     return found
 
 
-def _hashes(session: Session) -> dict[str, str]:
+def _hashes(session: Session, judged: Judged) -> dict[str, str]:
     root = session.config.cohort.root
-    return {
+    tested = {"external": digest(judged.tables[TABLE].to_csv())} if TABLE in judged.tables else {}
+    return tested | {
         "manifest": file_digest(root / session.config.cohort.manifest),
         "config": digest(public_settings(session.config)),
         "features": file_digest(session.store.root / "features.parquet"),

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from radfuse.data.cohort import Scan
+from radfuse.data.deformation import Deformation, Motion
+from radfuse.data.geometry import Geometry
 from radfuse.data.modality import unit_of
 from radfuse.data.reading.images import (
     label_missing,
@@ -22,10 +24,11 @@ from radfuse.data.region import label_text
 from radfuse.data.row import FeatureRow
 from radfuse.data.subject import Subject
 from radfuse.data.transform import Transform
-from radfuse.data.volume import Mask, transform_to_sitk
+from radfuse.data.volume import Mask, field_to_sitk, transform_to_sitk
 from radfuse.run.store import Store, write, write_text
 
 IMAGE, MASK, MATCHED, TRANSFORM = ".nii.gz", ".mask.nii.gz", ".matched.nii.gz", ".tfm"
+FIELD = ".field.nii.gz"
 CONTENTS = "subject.json"
 ROW = "row.parquet"
 
@@ -82,13 +85,17 @@ def save_aligned(folder: Path, subject: Subject) -> list[str]:
     for name, volume in subject.matched.items():
         write_volume(folder / f"{name}{MATCHED}", volume)
         files.append(f"{name}{MATCHED}")
-    for name, transform in subject.transforms.items():
-        _write_transform(folder / f"{name}{TRANSFORM}", transform)
+    contents = _contents(subject, subject.volumes) | {"matched": sorted(subject.matched), "transforms": {}}
+    for name, motion in subject.transforms.items():
+        linear = motion if isinstance(motion, Transform) else motion.linear
+        contents["transforms"][name] = linear.matrix
+        _write_transform(folder / f"{name}{TRANSFORM}", linear)
         files.append(f"{name}{TRANSFORM}")
-    contents = _contents(subject, subject.volumes) | {
-        "matched": sorted(subject.matched),
-        "transforms": {name: transform.matrix for name, transform in subject.transforms.items()},
-    }
+        if isinstance(motion, Deformation):
+            # As other tools read it: the field is applied first, then the .tfm beside it.
+            _write_field(folder / f"{name}{FIELD}", motion)
+            files.append(f"{name}{FIELD}")
+            contents.setdefault("fields", {})[name] = asdict(motion.grid)
     if subject.regions or subject.absent:
         files += _save_regions(folder, subject)
         contents["further"] = {region: list(own) for region, own in subject.regions.items()}
@@ -119,7 +126,7 @@ def load_aligned(store: Store, subject: str) -> Subject:
     matched = {
         name: read_volume(folder / f"{name}{MATCHED}", name, contents["units"][name]) for name in contents["matched"]
     }
-    transforms = {name: Transform.from_array(matrix) for name, matrix in contents["transforms"].items()}
+    transforms = {name: _motion(folder, name, contents) for name in contents["transforms"]}
     further = {
         region: {name: read_mask(folder / f"{name}.{region}{MASK}") for name in names}
         for region, names in contents.get("further", {}).items()
@@ -229,3 +236,21 @@ def _write_transform(path: Path, transform: Transform) -> None:
     import SimpleITK as sitk
 
     write(path, lambda temporary: sitk.WriteTransform(transform_to_sitk(transform), str(temporary)))
+
+
+def _write_field(path: Path, motion: Deformation) -> None:
+    import SimpleITK as sitk
+
+    write(path, lambda temporary: sitk.WriteImage(field_to_sitk(motion), str(temporary)))
+
+
+def _motion(folder: Path, name: str, contents: dict[str, Any]) -> Motion:
+    import SimpleITK as sitk
+
+    linear = Transform.from_array(contents["transforms"][name])
+    grid = contents.get("fields", {}).get(name)
+    if grid is None:
+        return linear
+    field = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"{name}{FIELD}")))
+    # The grid comes from the JSON: NIfTI rounds places to float32.
+    return Deformation(linear, field, Geometry(**{key: tuple(value) for key, value in grid.items()}))

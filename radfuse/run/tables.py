@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from radfuse.extract.stage import Extract
 from radfuse.harmonize.stage import Harmonize
 from radfuse.report.stage import Report
 from radfuse.run import subjects
+from radfuse.run.controls import NOTHING_ASKED, Asked, Judging, require, run_controls, with_shared
 from radfuse.run.environment import environment
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.harmonizing import (
@@ -154,6 +155,8 @@ def train_table(
     overrides: Sequence[str],
     output: Path,
     listener: Listener,
+    asked: Asked = NOTHING_ASKED,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Judged:
     """Judge a feature table of one's own: everything that a run leaves goes into the folder ``output``."""
     if columns["outcome"] is None:
@@ -163,7 +166,8 @@ def train_table(
     settings, execution = _stage_settings(overrides, "train")
     train = _validated(Train, settings)
     batches = {"*": batch} if batch else {}
-    wanted = (*covariates, *harmonize.harmonizer.facts, *train.baselines.clinical)
+    clinical = (*train.baselines.clinical, *train.clinical_modality, *train.taught)
+    wanted = (*covariates, *harmonize.harmonizer.facts, *train.splits.facts, *clinical)
     roles = Columns(outcome=columns["outcome"], batches=batches, covariates=tuple(dict.fromkeys(wanted)))
     table = _own_table(features, facts, roles)
     store = Store(output)
@@ -171,8 +175,11 @@ def train_table(
     with alone(output), LocalExecutor(execution.jobs) as executor:
         began = time.perf_counter()
         log = RunLog(output / "log.jsonl")
+        of = Judging(store, table, train, harmonize)
+        require(of, asked)
         judged = judge(store, table, train, harmonize, executor, listener, log, fusion=fusion)
         listener.ended("train", time.perf_counter() - began)
+        judged = with_shared(of, run_controls(of, judged, asked, executor, listener, tell=tell))
         settings = {"train": train.model_dump(mode="json"), "harmonize": harmonize.model_dump(mode="json")}
         _write_page(store, table, settings, judged)
         places = {"report": str(output / "report" / "index.html"), "table": str(output / "report" / "auc.csv")}

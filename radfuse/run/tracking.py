@@ -24,11 +24,16 @@ from radfuse.data.table import FeatureTable
 from radfuse.fuse.networks.recipe import FusionTraining
 from radfuse.fuse.training import Trained as TrainedNetwork
 from radfuse.report.roc import arm_roc_svg
-from radfuse.run.judging import FOLDS, MODEL, PREDICTIONS, Judged
+from radfuse.run.controls import control_metrics
+from radfuse.run.judging import FOLDS, MODEL, PREDICTIONS, TABLES, Judged
 from radfuse.run.models import load_model, trusted_types
+from radfuse.run.privacy import without_patients
+from radfuse.run.registry import KEY, registration
 from radfuse.run.store import Store, digest, file_digest, process_lives, write_bytes, write_text
+from radfuse.train.calibration import CALIBRATION
 
 if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
     from mlflow.tracking import MlflowClient
 
 log = logging.getLogger(__name__)
@@ -40,6 +45,12 @@ METRICS = {
     "ci_high": "test/auc_ci_high",
     "auc_within_batch": "test/auc_within_batch",
     "auc_pooled": "test/auc_pooled",
+}
+PROBABILITIES = {
+    "brier": "test/brier",
+    "brier_scaled": "test/brier_scaled",
+    "intercept": "test/calibration_intercept",
+    "slope": "test/calibration_slope",
 }
 REQUIREMENTS = [f"radfuse=={radfuse.__version__}"]
 
@@ -91,17 +102,43 @@ def tracked(trained: Trained, places: Mapping[str, str]) -> Judged:
 
 
 def _record_once(trained: Trained, uri: str) -> None:
-    import mlflow
-
     report = trained.store.folder("report")
     results = [file_digest(report / name) for name in ("predictions.parquet", "auc.csv", "contrast.json")]
     key, before = digest(uri, trained.name, results, dict(trained.hashes)), _read_tracked(trained.store)
-    if before.get("key") == key:
-        with suppress(mlflow.MlflowException):
-            if mlflow.MlflowClient().get_run(before["run"]).info.lifecycle_stage == "active":
-                return
-    run = _record(trained)
-    write_text(trained.store.root / TRACKED, json.dumps({"key": key, "run": run}) + "\n")
+    if before.get("key") != key or not _active(before["run"]):
+        before = {"key": key, "run": _record(trained)}
+        write_text(trained.store.root / TRACKED, json.dumps(before) + "\n")
+    controls = _record_controls(trained, before["run"], before.get("controls", {}))
+    if controls != before.get("controls", {}):
+        write_text(trained.store.root / TRACKED, json.dumps(before | {"controls": controls}) + "\n")
+
+
+def _active(run: str) -> bool:
+    import mlflow
+
+    with suppress(mlflow.MlflowException):
+        return str(mlflow.MlflowClient().get_run(run).info.lifecycle_stage) == "active"
+    return False
+
+
+def _record_controls(trained: Trained, parent: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Record each negative control below the run that it belongs to; one with further draws goes into the same run."""
+    import mlflow
+
+    found: dict[str, Any] = {}
+    for title, metrics in control_metrics(trained.judged.tables).items():
+        known, key = before.get(title, {}), digest(metrics)
+        if known.get("key") == key and _active(known["run"]):
+            found[title] = known
+            continue
+        _use_experiment(trained.settings.experiment or trained.name, trained.study)
+        tags = _tags(trained) | _owner() | {"control": title, "radfuse.control": title}
+        again = known["run"] if known and _active(known["run"]) else None
+        named = None if again else f"control {title}"
+        with mlflow.start_run(run_id=again, run_name=named, parent_run_id=parent, nested=True, tags=tags) as run:
+            mlflow.log_metrics(_finite({name.replace("+", "_"): value for name, value in metrics.items()}))
+            found[title] = {"key": key, "run": run.info.run_id}
+    return found
 
 
 def track_training(study: Path | None, config: FusionTraining, trained: TrainedNetwork, files: Sequence[Path]) -> None:
@@ -177,6 +214,8 @@ def _record(trained: Trained) -> str:
         for file in ("report/auc.csv", "report/contrast.json", "splits.csv", "environment.json"):
             if (root / file).is_file():
                 mlflow.log_artifact(str(root / file))
+        for table in sorted((root / "report" / TABLES).glob("*.csv")):
+            mlflow.log_artifact(str(table), TABLES)
         if contrast:
             named = {f"contrast/{key}": contrast[key] for key in ("difference", "ci_low", "ci_high", "p")}
             mlflow.log_metrics(_finite(named))
@@ -195,7 +234,9 @@ def _record_arm(trained: Trained, arm: Mapping[str, Any]) -> None:
     folder = trained.store.folder("train", str(arm["arm"]))
     folds = pd.read_csv(folder / FOLDS)
     metrics = {name: arm[key] for key, name in METRICS.items() if key in arm}
+    metrics |= _calibration(trained.judged, str(arm["arm"]))
     metrics |= {"cv/auc_mean": folds["auc"].mean(), "cv/auc_sd": folds["auc"].std()}
+    metrics |= _external(trained.judged, str(arm["arm"]))
     mlflow.log_metrics(_finite(metrics))
     for step, value in enumerate(folds["auc"]):
         if math.isfinite(value):
@@ -205,19 +246,37 @@ def _record_arm(trained: Trained, arm: Mapping[str, Any]) -> None:
     for file in (folder / PREDICTIONS, folder / FOLDS, figure):
         mlflow.log_artifact(str(file))
     if trained.settings.models and (folder / MODEL).is_file():
-        _record_model(folder / MODEL, trained.table)
+        _register(trained, arm, _record_model(folder / MODEL, trained.table))
 
 
-def _record_model(path: Path, table: FeatureTable) -> None:
+def _external(judged: Judged, arm: str) -> dict[str, float]:
+    """What the external test says of an arm: external/auc, external/n and so on."""
+    found = judged.tables.get("external")
+    rows = [] if found is None else found[found["arm"] == arm].select_dtypes("number").to_dict("records")
+    return {f"external/{name}": value for row in rows for name, value in row.items()}
+
+
+def _calibration(judged: Judged, arm: str) -> dict[str, float]:
+    """How good the arm's probabilities are."""
+    table = judged.tables.get(CALIBRATION)
+    own = None if table is None else table[table["arm"] == arm]
+    if own is None or own.empty:
+        return {}
+    return {name: float(own[key].iloc[0]) for key, name in PROBABILITIES.items()}
+
+
+def _record_model(path: Path, table: FeatureTable) -> ModelInfo:
     import mlflow.sklearn
     from mlflow.models import infer_signature
 
-    model = load_model(path)
-    rows = table.rows().head(3)[list(model.named_steps["columns"].columns)]  # what the arm looks at, and no more
+    model = without_patients(load_model(path))  # a registered model may be fetched by others than the study's own
+    columns = model.named_steps["columns"]
+    looked_at = [column for column in columns.columns if column not in columns.fitting]
+    rows = table.rows().head(3)[looked_at]  # what the arm looks at in a new patient, and no more
     whole = rows.select_dtypes("integer").columns
     rows = rows.astype(dict.fromkeys(whole, float))  # an integer column could not be missing in a new patient
     signature = infer_signature(rows, model.predict_proba(rows))
-    mlflow.sklearn.log_model(
+    return mlflow.sklearn.log_model(
         model,
         name="model",
         signature=signature,
@@ -226,6 +285,34 @@ def _record_model(path: Path, table: FeatureTable) -> None:
         serialization_format="skops",
         skops_trusted_types=trusted_types(path),
     )
+
+
+def _register(trained: Trained, arm: Mapping[str, Any], logged: ModelInfo) -> None:
+    """Make a logged model a version in the registry, unless the same model is one already."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    record, primary = trained.store.read("train", str(arm["arm"])), trained.judged.contrast or {}
+    planned = registration(
+        trained.settings.registry, trained.name, arm, str(primary.get("arm", "")), record.key if record else "",
+        _tags(trained),
+    )  # fmt: skip
+    if planned is None:
+        return
+    client = mlflow.MlflowClient()
+    try:
+        with suppress(MlflowException):  # it exists
+            client.create_registered_model(planned.name)
+        same = client.search_model_versions(f"name = '{planned.name}' and tags.`{KEY}` = '{planned.key}'")
+        found = max(same, key=lambda each: int(each.version)) if same else None
+        if found is None:
+            found = client.create_model_version(
+                planned.name, logged.model_uri, logged.run_id, dict(planned.tags), model_id=logged.model_id
+            )
+        for alias in planned.aliases:
+            client.set_registered_model_alias(planned.name, alias, found.version)
+    except MlflowException as error:
+        log.warning("%s is not registered: %s", planned.name, str(error).splitlines()[0])
 
 
 @contextmanager
@@ -284,7 +371,7 @@ def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if math.isfinite(float(value))}
 
 
-def _read_tracked(store: Store) -> dict[str, str]:
+def _read_tracked(store: Store) -> dict[str, Any]:
     try:
         return dict(json.loads((store.root / TRACKED).read_text()))
     except (OSError, ValueError):

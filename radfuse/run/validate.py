@@ -3,9 +3,11 @@
 from radfuse.config import Config
 from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.reading.images import read_geometry
-from radfuse.data.table import GROUP, OUTCOME
-from radfuse.errors import RadfuseError
+from radfuse.data.table import OUTCOME
+from radfuse.errors import ConfigError, RadfuseError
+from radfuse.run.external import external_problems
 from radfuse.run.ledger import eligible
+from radfuse.run.left_out import unsaid_problems
 from radfuse.run.preflight import Foreseen, foresee_regions, region_problems
 from radfuse.run.session import settled
 
@@ -14,7 +16,7 @@ def problems_of(config: Config) -> list[Problem]:
     """List every fault of a study; headers are read, voxels are not."""
     cohort = config.read_cohort()
     found = [*cohort.problems, *_header_problems(cohort), *_batch_problems(cohort), *outcome_problems(config, cohort)]
-    return list(dict.fromkeys([*found, *region_problems(config, cohort)]))
+    return list(dict.fromkeys([*found, *region_problems(config, cohort), *external_problems(config)]))
 
 
 def regions_of(config: Config) -> list[Foreseen]:
@@ -26,23 +28,23 @@ def regions_of(config: Config) -> list[Foreseen]:
 
 
 def outcome_problems(config: Config, cohort: Cohort) -> list[Problem]:
-    """Too few patients of one outcome for the folds; it is in the tables, so nobody should compute before knowing."""
+    """Patients who cannot be split, such as too few of one outcome, and sites left out that nobody thought of.
+
+    It is all in the tables, so nobody should compute before knowing.
+    """
     out = {problem.subject for problem in cohort.problems if not problem.absent}
     kept = cohort.subjects[~cohort.subjects.index.isin(out)]
     facts = kept if len(kept) else cohort.subjects
     if OUTCOME not in facts or any(problem.fatal for problem in cohort.problems):
         return []
-    folds, name = config.train.splits.folds, config.cohort.outcome
-    groups = facts[GROUP] if GROUP in facts else facts.index.to_series()
-    counts = {value: groups[facts[OUTCOME] == value].nunique() for value in (0, 1)}
-    fewest = min(counts.values())
-    if fewest == 0:
-        present = next(value for value, count in counts.items() if count)
-        return [Problem("", f"{name} is {present} for all {len(facts)} subjects: there is nothing to predict")]
-    if fewest < folds:
-        what = f"{folds} folds need {folds} patients of each outcome; {name} has {counts[0]} of 0 and {counts[1]} of 1"
-        return [Problem("", what, f"Set train.splits.folds to {fewest} or fewer, or add patients.")]
-    return []
+    name, present = config.cohort.outcome, facts[OUTCOME].unique()
+    if len(present) == 1:
+        return [Problem("", f"{name} is {present[0]} for all {len(facts)} subjects: there is nothing to predict")]
+    try:
+        config.train.splits.require(facts)
+    except ConfigError as error:
+        return [Problem("", error.message, error.hint)]
+    return unsaid_problems(config, facts)
 
 
 def _header_problems(cohort: Cohort) -> list[Problem]:

@@ -11,8 +11,12 @@ from radfuse.data.names import is_fused
 from radfuse.data.subject import Subject
 from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
 from radfuse.report.drawing import png
+from radfuse.report.flicker import animated_png
 from radfuse.report.follow import Followed, follow
 from radfuse.report.planes import PLANES, Place
+from radfuse.report.registered import frames
+from radfuse.report.registered import sheet as pair_sheet
+from radfuse.report.registration import pairs
 from radfuse.report.sheet import sheet
 from radfuse.report.slices import region_of
 from radfuse.run import subjects
@@ -58,10 +62,43 @@ def view_study(
     return written, failed
 
 
+def view_alignment(session: Session, folder: Path | None = None) -> tuple[list[Path], dict[str, RadfuseError]]:
+    """Write how each scan lies on the reference; give the paths, and by subject what went wrong.
+
+    For each registered scan: the reference's edges on it and tiles of both, before and after where it was moved; a
+    picture in which the two take turns (an animated PNG); and what was measured of the registration.
+    """
+    place = folder if folder is not None else session.store.folder("view")
+    written: list[Path] = []
+    failed: dict[str, RadfuseError] = {}
+    for subject in session.ids:
+        try:
+            record = session.ledger.done(session.config.align, subject)
+            if record is None:
+                raise _not_aligned(subject)
+            loaded = subjects.load_aligned(session.store, subject).with_findings(
+                session.config.align.name, record.findings
+            )
+            found = pairs(loaded)
+            if not found:
+                raise DataError(f"{subject} has no second scan beside {', '.join(loaded.volumes)}")
+            for pair in found:
+                name = f"{subject}-{pair.moving.modality}-alignment"
+                write_bytes(place / f"{name}.png", pair_sheet(pair))
+                write_bytes(place / f"{name}-flicker.png", animated_png(frames(pair)))
+                measured = record.findings.get("registration", {}).get(pair.moving.modality, {})
+                text = json.dumps(measured, indent=1, sort_keys=True, allow_nan=False)
+                write_text(place / f"{name}.json", text + "\n")
+                written += [place / f"{name}.png", place / f"{name}-flicker.png"]
+        except (DataError, StageError) as error:
+            failed[subject] = error
+    return written, failed
+
+
 def _load(session: Session, subject: str, fused: str | None) -> Subject:
     """Read a subject, with its fused volumes unless the lightness is to be another's."""
     if session.ledger.done(session.config.align, subject) is None:
-        raise StageError(f"{subject} is not aligned with the present scans and settings", hint="Run `radfuse align`.")
+        raise _not_aligned(subject)
     loaded = subjects.load_aligned(session.store, subject)
     if not session.ledger.fuses or (fused is not None and not is_fused(fused)):
         return loaded
@@ -71,6 +108,10 @@ def _load(session: Session, subject: str, fused: str | None) -> Subject:
             hint=f"Run `radfuse fuse`, or show the colours on a scan: --fused {next(iter(loaded.volumes))}.",
         )
     return subjects.load_fused(session.store, loaded)
+
+
+def _not_aligned(subject: str) -> StageError:
+    return StageError(f"{subject} is not aligned with the present scans and settings", hint="Run `radfuse align`.")
 
 
 def _write(folder: Path, subject: Subject, found: Followed, planes: Sequence[str]) -> Path:

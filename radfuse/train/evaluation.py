@@ -13,8 +13,13 @@ from radfuse.data.predictions import COLUMNS, Predictions
 from radfuse.data.table import BATCH, CONTEXT, GROUP, FeatureTable
 from radfuse.errors import DataError, RadfuseError
 from radfuse.train.arms import Arm
-from radfuse.train.splits import check_splits
+from radfuse.train.explanation import IMPORTANCE, WEIGHTS, decision_weights, explained
+from radfuse.train.operating import INNER, INNER_ALL, inner_scores
+from radfuse.train.selection_stability import CHOSEN, chosen_rows
+from radfuse.train.sites import SITES, site_evidence
+from radfuse.train.splits import SITE, check_splits
 from radfuse.train.statistics import pair_auc
+from radfuse.train.tuning import TUNING, tuning_rows
 from radfuse.train.withheld import WITHHELD, withheld_sets, without
 
 
@@ -32,7 +37,11 @@ class ArmResult:
     fold_reports : per fold, plain JSON values: counts, what was left out, which features were chosen.
     evidence : what else was found fold by fold, a table by name, from which `Train.tables` makes those of the report.
         ``withheld``: out-of-fold scores of the same models with modalities taken out of the validation rows, a column
-        ``withheld`` naming them; absent for arms that join none.
+        ``withheld`` naming them; absent for arms that join none. ``sites``: the site of each fold, where sites are left
+        out. ``chosen``: which features were selected; absent for baselines. ``tuning``: which settings were chosen;
+        absent for arms that choose none.
+        ``inner``: inner out-of-fold scores of each fold's training rows, ``inner_all`` those of all rows, from which
+        thresholds are chosen; absent for arms without operating points.
     """
 
     arm: Arm
@@ -77,6 +86,9 @@ def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any
     rows = rows[arm.visible(list(rows.columns))]
     beside = pd.DataFrame({"group": table.group, "batch": batches}, index=rows.index)
     parts, folds, reports, poorer = [], [], [], []
+    inner: list[pd.DataFrame] = []
+    leaned: list[pd.DataFrame] = []
+    weights: list[dict[str, Any]] = []
     sets = withheld_sets(arm.modalities) if arm.joins else []
     with threadpool_limits(1):
         for repeat, fold in sorted(set(zip(splits["repeat"], splits["fold"], strict=True))):
@@ -95,11 +107,24 @@ def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any
             poorer += [part.assign(score=lower, withheld=gone) for gone, lower in less.items()]
             folds.append({"repeat": repeat, "fold": fold, "auc": pair_auc(truth, score)})
             reports.append(_report(model, repeat, fold, training, validation, outcome))
+            inner += _inner(arm, training, table, harmonizer, repeat, fold)
+            leaned += _explained_fold(arm, model, validation, truth, repeat, fold)
+            weights += [{"modality": m, "weight": w} for m, w in decision_weights(model[-1]).items()]
         final = _fit(arm, rows, outcome, harmonizer)
+        everyone = _inner(arm, rows, table, harmonizer)
     scores = pd.concat(parts, ignore_index=True).assign(
         arm=arm.name, fusion=arm.fusion, modalities="+".join(arm.modalities), classifier=arm.classifier
     )
     evidence = {WITHHELD: pd.concat(poorer, ignore_index=True).assign(arm=arm.name)} if poorer else {}
+    if inner:
+        evidence |= {INNER: pd.concat(inner, ignore_index=True), INNER_ALL: pd.concat(everyone, ignore_index=True)}
+    evidence |= found_out(arm, final, reports)
+    if leaned:
+        evidence[IMPORTANCE] = pd.concat(leaned, ignore_index=True).assign(arm=arm.name)
+    if weights and arm.joins:
+        evidence[WEIGHTS] = pd.DataFrame(weights).assign(arm=arm.name)
+    if SITE in splits:
+        evidence[SITES] = site_evidence(arm.name, splits, reports)
     found = Predictions(scores[[*COLUMNS, GROUP, "batch"]])
     return ArmResult(arm, found, pd.DataFrame(folds), final, reports, evidence)
 
@@ -134,6 +159,16 @@ def _sides(rows: pd.DataFrame, splits: pd.DataFrame, repeat: int, fold: int) -> 
     return rows[~validates], rows[validates]
 
 
+def _inner(arm: Arm, rows: pd.DataFrame, table: FeatureTable, harmonizer: Any, *place: int) -> list[pd.DataFrame]:
+    """Inner scores of training rows, with the repeat and fold that they train for; none without an operating point."""
+    if arm.operating is None:
+        return []
+    rng = np.random.default_rng([arm.seed, *place])
+    outcome, groups = table.outcome.loc[rows.index], table.group.loc[rows.index]
+    found = inner_scores(arm, arm.operating.inner_folds, rows, outcome, groups, harmonizer, rng)
+    return [found.assign(**dict(zip(("repeat", "fold"), place, strict=False)))]
+
+
 def _fit(arm: Arm, rows: pd.DataFrame, outcome: pd.Series, harmonizer: Any) -> Any:
     return arm.fitted(rows, outcome, harmonizer)
 
@@ -163,6 +198,16 @@ def _batches(arm: Arm, rows: pd.DataFrame) -> pd.Series:
     return pd.Series(["+".join(row) for row in zip(*known, strict=True)] if known else "", index=rows.index)
 
 
+def _explained_fold(
+    arm: Arm, model: Any, validation: pd.DataFrame, outcome: np.ndarray, repeat: int, fold: int
+) -> list[pd.DataFrame]:
+    """What the model leans on, where the arm is to be explained; a baseline says it by its name."""
+    if arm.explain is None or arm.baseline is not None:
+        return []
+    found = explained(model, validation, outcome, arm.explain, [arm.seed, int(repeat), int(fold)])
+    return [found.assign(repeat=repeat, fold=fold)]
+
+
 def _report(
     model: Any, repeat: int, fold: int, training: pd.DataFrame, validation: pd.DataFrame, outcome: pd.Series
 ) -> dict[str, Any]:
@@ -178,10 +223,32 @@ def _report(
         report["left_out_unstable"] = list(model.named_steps["stable"].dropped_)
     if "impute" in model.named_steps:
         report["left_out_missing"] = list(model.named_steps["impute"].dropped_)
+    if "clinical" in model.named_steps:
+        report["left_out_unknown"] = list(model.named_steps["clinical"].dropped_)
+    if "scale" in model.named_steps:
+        last = model.named_steps["classify"]
         report["left_out_constant"] = list(model.named_steps["scale"].dropped_)
-        report["chosen"] = {name: _flat(columns) for name, columns in model.named_steps["classify"].columns_.items()}
+        report["chosen"] = {name: _flat(columns) for name, columns in last.columns_.items()}
+        report |= {"tuned": last.tuning_} if "tuning_" in vars(last) else {}
+    if "harmonize" in model.named_steps:
         report["harmonised"] = _explained(model.named_steps["harmonize"], model.named_steps["columns"], validation)
     return report
+
+
+def found_out(arm: Arm, final: Any, reports: list[dict[str, Any]]) -> dict[str, pd.DataFrame]:
+    """Which features and which settings were chosen fold by fold, as evidence.
+
+    Parameters
+    ----------
+    final : the pipeline fitted on all rows, which knows how many features there were to choose from.
+    """
+    if arm.baseline is not None:
+        return {}
+    features = len(final.named_steps["scale"].kept_) + len(final.named_steps["scale"].dropped_)
+    chosen = [row for each in reports for row in chosen_rows(each["chosen"], each["repeat"], each["fold"])]
+    found = {CHOSEN: pd.DataFrame(chosen).assign(candidates=features, arm=arm.name)} if chosen else {}
+    settings = [row for each in reports for row in tuning_rows(each.get("tuned", {}), each["repeat"], each["fold"])]
+    return found | ({TUNING: pd.DataFrame(settings).assign(arm=arm.name)} if settings else {})
 
 
 def _explained(harmonizer: Any, columns: Any, validation: pd.DataFrame) -> dict[str, Any]:

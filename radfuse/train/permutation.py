@@ -20,20 +20,52 @@ if TYPE_CHECKING:
     from radfuse.train.splits import Splits
 
 
-def permuted(table: FeatureTable, seed: int, index: int) -> FeatureTable:
+def permuted(table: FeatureTable, seed: int, index: int, strata: pd.Series | None = None) -> FeatureTable:
     """Deal the outcomes anew among the subjects; features, batches and covariates stay with their subject.
 
     Where groups hold several subjects, the outcomes of whole groups change places among groups of the same size.
+
+    Parameters
+    ----------
+    strata : labels that outcomes stay within, one per subject, such as sites.
     """
+    kinds = None if strata is None else pd.factorize(strata, sort=True)[0]
     rng = np.random.default_rng([seed, index])
-    outcome, group = table.outcome.to_numpy(), table.group.to_numpy()
-    places = [np.flatnonzero(group == name) for name in np.unique(group)]
-    dealt = outcome.copy()
-    for size in sorted({len(place) for place in places}):
-        alike = [place for place in places if len(place) == size]
-        for place, source in zip(alike, rng.permutation(len(alike)), strict=True):
-            dealt[place] = outcome[alike[source]]
+    dealt = table.outcome.to_numpy()[exchanged(units(table.group, kinds), rng)]
     return FeatureTable(table.values, table.subjects.assign(**{OUTCOME: dealt}))
+
+
+def units(group: pd.Series, kinds: np.ndarray | None = None) -> list[list[np.ndarray]]:
+    """Find who may change places: the rows of each group, groups of one size (and of the same kinds) together.
+
+    Parameters
+    ----------
+    kinds : one integer per row; only groups whose rows show the same ones may change places. None: all may.
+    """
+    codes, names = pd.factorize(group, sort=True)
+    order = np.argsort(codes, kind="stable")
+    places = np.split(order, np.cumsum(np.bincount(codes, minlength=len(names)))[:-1])
+    kinds = np.zeros(len(codes), int) if kinds is None else kinds
+    alike: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for place in places:
+        alike.setdefault((len(place), *kinds[place].tolist()), []).append(place)
+    return [alike[kind] for kind in sorted(alike)]
+
+
+def exchanged(alike: Sequence[Sequence[np.ndarray]], rng: np.random.Generator) -> np.ndarray:
+    """Deal the rows anew among their like; gives for each row the row that takes its place.
+
+    Examples
+    --------
+    >>> order = exchanged(units(pd.Series(["a", "a", "b", "c", "c"])), np.random.default_rng(0))
+    >>> sorted(order.tolist()), int(order[2])
+    ([0, 1, 2, 3, 4], 2)
+    """
+    order = np.empty(sum(len(place) for places in alike for place in places), int)
+    for places in alike:
+        for place, source in zip(places, rng.permutation(len(places)), strict=True):
+            order[place] = places[source]
+    return order
 
 
 def whole_pipeline_auc(
@@ -70,6 +102,19 @@ def max_adjusted_p(observed: Mapping[str, float], null: pd.DataFrame) -> pd.Seri
         raise ConfigError("the permutations were made for other arms than those observed", hint="Run them again.")
     largest = null.max(axis=1).to_numpy()
     return pd.Series({name: (1 + int((largest >= auc).sum())) / (len(largest) + 1) for name, auc in observed.items()})
+
+
+def chance_p(observed: float, null: Sequence[float]) -> float:
+    """The share of permutations that reach as much, the true outcome counted among them [Phipson & Smyth 2010].
+
+    ``(1 + #{permuted >= observed}) / (permutations + 1)``, one-sided; never 0.
+
+    Examples
+    --------
+    >>> chance_p(0.7, [0.5, 0.6, 0.7])
+    0.5
+    """
+    return (1 + sum(value >= observed for value in null)) / (len(null) + 1)
 
 
 def reality_check(predictions: Predictions, arms: Sequence[str], against: str, bootstrap: Bootstrap) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from radfuse.data.predictions import Predictions
 from radfuse.errors import ConfigError
+from radfuse.train.power import score_correlation, smallest_visible, visible
 from radfuse.train.statistics import (
     DeLong,
     bootstrap_p,
@@ -32,20 +33,46 @@ class Bootstrap:
         has_event = rows.groupby(self.unit)["outcome"].max().sort_index()
         self.units = has_event.index
         self.confidence = confidence
+        self.ones = int((has_event > 0).sum())
         drawn = resample(has_event.to_numpy(), resamples, np.random.default_rng(seed))
         self.weights = np.vstack([np.ones((1, len(self.units)), dtype=np.int64), drawn])
 
     def auc(self, rows: pd.DataFrame) -> tuple[float, np.ndarray]:
         """The AUC of an arm's rows, and its bootstrap values."""
-        values = within_fold_auc(rows, self.weights, self.units.get_indexer(pd.Index(rows[self.unit])))
+        values = within_fold_auc(rows, self.weights, self.places(rows))
         return float(values[0]), values[1:]
+
+    def total(self, rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+        """Add up a value of each row, or several, under every weighting of the patients: the first is the cohort's.
+
+        Parameters
+        ----------
+        values : (row,) or (row, kind).
+
+        Returns
+        -------
+        (1 + resamples,) or (1 + resamples, kind).
+        """
+        by_unit = np.zeros((len(self.units), *values.shape[1:]))
+        np.add.at(by_unit, self.places(rows), values)
+        return np.asarray(self.weights @ by_unit)
+
+    @property
+    def zeros(self) -> int:
+        """Patients without an event, in any of their rows; ``ones`` are those with one."""
+        return len(self.units) - self.ones
+
+    def places(self, rows: pd.DataFrame) -> np.ndarray:
+        """The patient of each row, as a column of ``weights``."""
+        return np.asarray(self.units.get_indexer(pd.Index(rows[self.unit])))
 
 
 def score_table(predictions: Predictions, bootstrap: Bootstrap) -> pd.DataFrame:
     """One row per arm: the AUC of pairs within a fold with its interval, and beside it other views of the same scores.
 
     ``auc_pooled`` (with DeLong's interval) averages each subject's scores over the repeats and compares all pairs:
-    approximate, and too low for a weak model. ``auc_within_batch`` compares pairs of one fold and one batch only.
+    approximate, and too low for a weak model; no interval where several rows are of one patient, which DeLong's takes
+    for patients. ``auc_within_batch`` compares pairs of one fold and one batch only.
     """
     table = []
     for name in predictions.arms:
@@ -54,7 +81,8 @@ def score_table(predictions: Predictions, bootstrap: Bootstrap) -> pd.DataFrame:
         low, high = percentile_interval(values, bootstrap.confidence)
         subjects = rows.groupby("subject", sort=True).agg(outcome=("outcome", "first"), score=("score", "mean"))
         delong = DeLong.of(subjects["outcome"].to_numpy(), subjects["score"].to_numpy())
-        pooled_low, pooled_high = delong.interval(bootstrap.confidence)
+        several = len(subjects) > len(bootstrap.units)
+        pooled_low, pooled_high = (float("nan"),) * 2 if several else delong.interval(bootstrap.confidence)
         first = rows.iloc[0]
         table.append(
             {
@@ -113,7 +141,13 @@ def compare(predictions: Predictions, arm: str, against: str, bootstrap: Bootstr
         "events": events,
         "confidence": bootstrap.confidence,
     }
-    return {**found, "verdict": verdict(found), "power": power(auc, events, n - events, bootstrap.confidence)}
+    correlation = score_correlation(first, second)
+    ones, zeros = bootstrap.ones, bootstrap.zeros  # rows of one patient are no further evidence
+    seen = smallest_visible(auc_against, ones, zeros, correlation)
+    said = f"{power(auc, ones, zeros, bootstrap.confidence)} {visible(seen, ones, correlation)}"
+    if n > ones + zeros:
+        said += f" These are patients; that they have {n} rows is no further evidence."
+    return {**found, "correlation": correlation, "visible": seen, "verdict": verdict(found), "power": said}
 
 
 def verdict(found: dict[str, Any]) -> str:

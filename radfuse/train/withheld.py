@@ -9,6 +9,7 @@ import pandas as pd
 
 from radfuse.data.names import fused_modalities, is_fused, modality_of
 from radfuse.data.table import feature_columns
+from radfuse.train.clinical import CLINICAL, hide
 from radfuse.train.scores import Bootstrap
 from radfuse.train.statistics import percentile_interval
 
@@ -34,7 +35,8 @@ def without(rows: pd.DataFrame, gone: Sequence[str]) -> pd.DataFrame:
     known = list(dict.fromkeys(modality_of(column) for column in columns))
     lost = {name for name in known if name in gone or set(gone) & set(fused_modalities(name, known))}
     taken = [column for column in columns if modality_of(column) in lost]
-    return rows.assign(**dict.fromkeys(taken, float("nan")))
+    left = rows.assign(**dict.fromkeys(taken, float("nan")))
+    return hide(left) if CLINICAL in gone else left
 
 
 def withheld_table(scores: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:

@@ -8,6 +8,11 @@ from radfuse.train.selection.lasso import entry
 from radfuse.train.selection.mrmr import relevance_over_redundancy
 
 MEMBERS = sorted(Selection.members())
+QUICK = {"boruta": {"rounds": 10, "trees": 30}}
+
+
+def member(method: str) -> Selection:
+    return Selection.choose({"method": method, **QUICK.get(method, {})})
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def test_the_family_has_the_members_that_the_issue_names():
 
 @pytest.mark.parametrize("method", MEMBERS)
 def test_the_signal_comes_first_without_its_twin_and_constants_never(method, rows):
-    chosen = Selection.choose(method).build().fit(*rows).chosen_.tolist()
+    chosen = member(method).build().fit(*rows).chosen_.tolist()
     assert chosen[0] in (3, 5, 7)
     assert len({3, 7} & set(chosen)) == 1
     assert 5 in chosen
@@ -36,15 +41,15 @@ def test_the_signal_comes_first_without_its_twin_and_constants_never(method, row
 @pytest.mark.parametrize("method", MEMBERS)
 def test_units_and_order_of_columns_do_not_matter(method, rows, rng):
     values, outcome = rows
-    chosen = Selection.choose(method).build().fit(values, outcome).chosen_
+    chosen = member(method).build().fit(values, outcome).chosen_
     scale, order = 10.0 ** rng.integers(-4, 5, 40), rng.permutation(40)
-    again = Selection.choose(method).build().fit((values * scale + 3 * scale)[:, order], outcome).chosen_
+    again = member(method).build().fit((values * scale + 3 * scale)[:, order], outcome).chosen_
     assert order[again].tolist() == chosen.tolist()
 
 
 @pytest.mark.parametrize("method", MEMBERS)
 def test_only_noise_and_hardly_a_patient_still_gives_a_feature(method, rng):
-    chosen = Selection.choose(method).build().fit(rng.normal(size=(8, 300)), np.arange(8) % 2).chosen_
+    chosen = member(method).build().fit(rng.normal(size=(8, 300)), np.arange(8) % 2).chosen_
     assert 1 <= len(chosen) <= 300
 
 

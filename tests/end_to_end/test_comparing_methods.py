@@ -16,7 +16,7 @@ from radfuse.run.comparing_methods import candidates, compared_sets
 def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     script = REPOSITORY / "pipelines" / "compare_fusion_methods.py"
     command = [sys.executable, script, folder / "radfuse.yaml", folder, "--run", "main", "--permutations", "19"]
-    fast = ["--set", "train.splits.repeats=2", "--set", "tracking.models=false"]
+    fast = ["--set", "train.splits.repeats=1", "--set", "train.operating=null", "--set", "tracking.models=false"]
     return subprocess.run([*command, *fast, *arguments], capture_output=True, text=True, timeout=600, check=False)
 
 

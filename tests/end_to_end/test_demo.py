@@ -82,6 +82,18 @@ def test_mlflow_holds_the_same_numbers(demo: Path, auc: pd.DataFrame) -> None:
     assert users == [("radfuse",)]
 
 
+def test_mlflow_holds_what_the_probabilities_are_worth(demo: Path, run: Path) -> None:
+    with sqlite3.connect(demo / "mlflow.db") as database:
+        rows = database.execute(
+            "select m.key, t.value, m.value from metrics m join tags t on t.run_uuid = m.run_uuid "
+            "where t.key = 'mlflow.runName' and m.key in ('test/brier', 'test/calibration_slope')"
+        ).fetchall()
+    table = pd.read_csv(run / "report" / "tables" / "calibration.csv").set_index("arm")
+    for metric, column in (("test/brier", "brier"), ("test/calibration_slope", "slope")):
+        told = {name: pytest.approx(value) for key, name, value in rows if key == metric}
+        assert told == table[column].dropna().to_dict()
+
+
 def test_the_logged_model_has_a_signature_and_predicts(demo: Path, run: Path) -> None:
     features = pd.read_parquet(run / "features.parquet")
     seen = []

@@ -14,9 +14,10 @@ from conftest import radfuse
 from radfuse.run.demo import write_demo
 
 SETTINGS = (
-    "--set", "fuse.methods=[average, mdafuse]",
+    "--set", "fuse.methods=[average, laplacian]",
     "--set", "train.splits={folds: 2, repeats: 2, seed: 0}",
     "--set", "train.fusions=[early, late]",
+    "--set", "train.operating=null",
     "--set", "tracking.models=false",
 )  # fmt: skip
 RESULTS = ("features.csv", "splits.csv", "report/auc.csv")
@@ -29,7 +30,7 @@ def results(study: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
     for name in ("whole", "killed"):
-        write_demo(tmp_path / name, seed=5, subjects=14)
+        write_demo(tmp_path / name, seed=5, subjects=10)
     began = time.monotonic()
     done = radfuse("run", "-q", *SETTINGS, cwd=tmp_path / "whole")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -50,7 +51,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path:
 
 @pytest.mark.slow
 def test_a_polite_interruption_says_how_to_go_on(tmp_path: Path) -> None:
-    write_demo(tmp_path / "study", seed=5, subjects=14)
+    write_demo(tmp_path / "study", seed=5, subjects=10)
     command = [sys.executable, "-m", "radfuse", "align", "-q"]
     process = subprocess.Popen(command, cwd=tmp_path / "study", stderr=subprocess.PIPE, text=True)
     log = tmp_path / "study" / "runs" / "main" / "log.jsonl"
@@ -66,7 +67,7 @@ def test_a_polite_interruption_says_how_to_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_runs_in_one_folder_do_not_meet(tmp_path: Path) -> None:
-    write_demo(tmp_path / "study", seed=5, subjects=14)
+    write_demo(tmp_path / "study", seed=5, subjects=10)
     first = subprocess.Popen([sys.executable, "-m", "radfuse", "align", "-q"], cwd=tmp_path / "study")
     log = tmp_path / "study" / "runs" / "main" / "log.jsonl"
     until = time.monotonic() + 60

@@ -17,7 +17,12 @@ from radfuse.train.stage import Train
 # Each modality is measured in its own contour, so the planted shift needs no registration here: `radfuse demo` has it.
 ALIGN = Align.model_validate({"reference": "CT", "spacing_mm": 2.0, "registration": "none", "mask": "own"})
 TRAIN = Train.model_validate(
-    {"fusions": ["early", "intermediate", "late"], "splits": {"folds": 5, "repeats": 4}, "bootstrap": 10}
+    {
+        "fusions": ["early", "intermediate", "late"],
+        "splits": {"folds": 5, "repeats": 2},
+        "bootstrap": 10,
+        "operating": None,
+    }
 )
 
 

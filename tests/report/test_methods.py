@@ -95,3 +95,14 @@ def test_what_was_not_done_is_not_claimed() -> None:
     everything = set(without) | {"confounders", "reliability"}
     asked = {topic for items in (METRICS, CLEAR) for _, topic in items.values()}
     assert everything <= asked | {"utility"}, "a topic that no item asks for"
+
+
+def test_tuned_and_weighted_models_and_the_clinical_modality_are_told() -> None:
+    members = ["svm", {"method": "svm", "tune": True}, {"method": "lda", "class_weight": "balanced"}]
+    text = paragraph(train={"classifiers": members, "clinical_modality": ["age", "grade"]})
+    assert "Models were svm and lda, " in text
+    assert "Settings of svm were chosen by the AUC of inner folds of the training rows." in text
+    assert "Of lda the outcomes were weighted as if equally common." in text
+    assert "Clinical facts (age and grade) took part as a modality of their own" in text
+    plain = paragraph()
+    assert not [word for word in ("inner folds", "equally common", "Clinical facts") if word in plain]

@@ -216,7 +216,7 @@ def test_hostile_text_stays_text(page: Page, read: Reader) -> None:
 def test_nothing_is_loaded_and_nothing_may_be(page: Page, read: Reader) -> None:
     assert re.findall(r"https?:", page.html) == []
     sources = [a.get("src") for a in read.all("img")]
-    assert len(sources) == 7
+    assert len(sources) == 9
     assert all(str(source).startswith("data:image/") for source in sources)
     assert [tag for tag, _ in read.tags if tag in ("link", "iframe", "object", "embed", "form")] == []
     assert all(str(a["href"]).startswith("#") for a in read.all("a"))

@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from radfuse.errors import DataError
-from radfuse.run.models import load_model, save_model
+from radfuse.run.models import _is_ours, load_model, save_model
 from radfuse.train.classifiers import Classifier
 
 
@@ -34,3 +34,11 @@ def test_a_file_that_names_a_foreign_function_is_refused(tmp_path: Path) -> None
     save_model(FunctionTransformer(os.system), tmp_path / "evil.skops")
     with pytest.raises(DataError, match=r"types that radfuse never writes: .*system"):
         load_model(tmp_path / "evil.skops")
+
+
+def test_what_our_steps_merely_import_is_not_ours() -> None:
+    assert _is_ours("radfuse.train.steps.columns.Columns")
+    assert _is_ours("radfuse.train.selection.anova.f_statistic")
+    for name in ("radfuse.train.steps.columns.pd", "radfuse.train.steps.columns.DataError", "radfuse.train.none.x",
+                 "radfuse.train.steps.columns.absent", "radfuse.run.store.write"):  # fmt: skip
+        assert not _is_ours(name), name

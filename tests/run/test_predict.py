@@ -42,7 +42,7 @@ from radfuse.train.baselines import MAXIMUM, VOLUMES
 from radfuse.train.combinations.vote import Vote
 from radfuse.train.fusion.chosen import ChosenImage
 from radfuse.train.fusion.late import Late
-from radfuse.train.splits import Splits
+from radfuse.train.splits.stratified import Stratified
 from radfuse.train.stage import Train
 
 OWN = ("phantom-001", "phantom-002")
@@ -465,7 +465,7 @@ def by_hand(folder: Path, table: FeatureTable, harmonizer: Any = None, **setting
     config = Config(
         cohort=CohortSettings(outcome="y", batches=batches, covariates=("age",)),
         harmonize=Harmonize(harmonizer=harmonizer or ComBat()),
-        train=Train(splits=Splits(folds=2, repeats=1), **settings),
+        train=Train(splits=Stratified(folds=2, repeats=1), **settings),
     )
     return FittedRun(Store(folder), config, table)
 
@@ -667,6 +667,31 @@ def test_the_external_auc_against_a_worked_example(tmp_path: Path, rng: np.rando
     assert "every patient with an outcome was seen" in notes[0]
 
 
+def test_external_outcomes_judge_probabilities_and_the_thresholds_of_training(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    names, outcome, score = list("abcdef"), [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.7, 0.8]
+    scores = pd.concat([pd.DataFrame({"subject": names, "arm": arm, "score": score}) for arm in ("early", "late")])
+    (tmp_path / "report" / "tables").mkdir(parents=True)
+    points = pd.DataFrame({"arm": "early", "rule": ["youden", "sensitive"], "threshold_all": [0.55, 0.15]})
+    points.to_csv(tmp_path / "report" / "tables" / "operating_points.csv", index=False)
+    run = by_hand(tmp_path, made(rng))
+    external, _ = judge_externally(run, patients(*names, outcome=pd.Series(outcome, names)), scores)
+    assert external is not None
+    early, late = (external.set_index("arm").loc[arm] for arm in ("early", "late"))
+    assert (early["brier"], early["brier_prevalence"]) == pytest.approx((0.79 / 6, 0.25))
+    odds = np.array(score) / (1 - np.array(score)) * np.exp(early["intercept"])
+    assert (odds / (1 + odds)).sum() == pytest.approx(3.0)
+    assert early["slope"] > 0
+    decided = early[[c for c in external if c.startswith(("youden", "sensitive"))]].tolist()
+    assert decided == pytest.approx([0.55, 2 / 3, 2 / 3, 0.15, 1.0, 1 / 3])
+    assert late[[c for c in external if c.startswith(("youden", "sensitive"))]].isna().all()
+    assert late["brier"] == early["brier"]
+    nobody, _ = judge_externally(run, patients(*names, outcome=pd.Series(outcome, names)), scores.assign(score=np.nan))
+    assert nobody is not None
+    assert nobody[["brier", "slope", "youden_sensitivity"]].isna().all(axis=None)
+
+
 def test_the_output_is_a_csv_and_nobody_elses(rng: np.random.Generator, tmp_path: Path) -> None:
     run = by_hand(tmp_path, made(rng))
     with pytest.raises(ConfigError, match=r"expected a name that ends in \.csv"):
@@ -680,6 +705,7 @@ def test_the_primary_arm_is_the_declared_one(rng: np.random.Generator, tmp_path:
     table = made(rng)
     assert by_hand(tmp_path, table).primary == "early-logistic"
     assert by_hand(tmp_path, table, primary={"fusion": "intermediate"}).primary == "intermediate"
+    assert by_hand(tmp_path, table, fusions=("pls",), primary={"fusion": "pls"}).primary == "pls-logistic"
     vote = Late(combine=Vote())
     declared = by_hand(
         tmp_path, table, fusions=(vote,), classifiers=("lda", "svm"), primary={"fusion": "late", "classifier": "svm"}

@@ -28,11 +28,13 @@ from radfuse.run import stability
 from radfuse.run.bins import bins_study
 from radfuse.run.demo import write_demo
 from radfuse.run.failures import judged_key
+from radfuse.run.misregistration import sensitivities
 from radfuse.run.session import Session
-from radfuse.run.stability import perform_stability, require_stability, stability_study
+from radfuse.run.stability import MISREGISTRATION, perform_stability, require_stability, stability_study
 from radfuse.run.store import Record, Redo, write_text
-from radfuse.run.study import plan_study
+from radfuse.run.study import collect, plan_study
 from radfuse.run.subjects import load_aligned, load_row
+from radfuse.train.steps.stable import Stable
 
 QUICK = ["align.registration=none", "fuse.methods=[average]", "stability.repeats=2", "execution.jobs=1"]
 
@@ -42,6 +44,7 @@ class InProcess:
 
     def __init__(self) -> None:
         self.done: list[Any] = []
+        self.jobs = 1
 
     def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
         for task in tasks:
@@ -384,3 +387,62 @@ def test_a_whole_run_drops_what_is_unstable_in_each_fold(tmp_path: Path) -> None
     assert refused.returncode == 2
     assert "was made from other scans, settings or subjects" in refused.stderr
     assert "Run `radfuse stability`" in refused.stderr
+
+
+def test_misregistration_alone_ranks_features_and_training_drops_those_that_do_not_survive(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert not (folder / "runs/main/stability" / MISREGISTRATION).exists()  # other things happened there too
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    chain = "stability.chain=[{method: alignment, sigma_mm: {PET: 4.0}}]"
+    with opened(tmp_path, chain, "stability.repeats=3") as session:
+        found = stability_study(session)
+        require_stability(session)
+        study = collect(session)
+    icc = found.table.set_index("feature")["icc"]
+    mean = {name: f"{name}.original_firstorder_Mean" for name in ("CT", "PET")}
+    assert icc[mean["CT"]] == 1.0  # the reference stays where it is
+    assert icc[mean["PET"]] < 1.0
+    table = pd.read_csv(found.folder / MISREGISTRATION)
+    pd.testing.assert_frame_equal(study.tables["misregistration"], table)
+    assert set(table["modality"]) == {"PET", "fused-average-CT_PET"}
+    assert table["moved_sd_per_mm"].dropna().is_monotonic_decreasing
+    moved = table.set_index("feature")
+    assert moved.loc[mean["PET"], "moved_sd_per_mm"] > 0.0
+    assert moved.loc["PET.original_shape_MeshVolume", "moved_sd_per_mm"] == 0.0  # the region stays as well
+    # The mean square length of nine shifts of 4 mm along each axis: chi squared with 27 degrees of freedom.
+    assert moved.loc[mean["PET"], "error_mm"] == pytest.approx(4.0 * 3**0.5, rel=0.4)
+    perturbed = pd.read_parquet(found.folder / "features.parquet")
+    rows = perturbed.xs(0, level="perturbation")[list(mean.values())]
+    step = Stable(icc=0.5 * (1.0 + icc[mean["PET"]]), by="estimate").fit(rows, perturbed=perturbed)
+    assert step.kept_ == [mean["CT"]]
+    assert step.dropped_ == [mean["PET"]]
+    with opened(tmp_path) as session:
+        stability_study(session)
+        assert "misregistration" not in collect(session).tables
+    assert not (found.folder / MISREGISTRATION).exists()
+
+
+def test_what_a_shift_would_do_is_computed_once_and_the_most_doubtful_are_shown(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    with opened(tmp_path, looking=True) as session:
+        assert sensitivities(session).empty
+    with opened(tmp_path, "report.examples=2") as session:
+        study = collect(session)
+        assert len(session.executor.done) == 3  # type: ignore[attr-defined]
+        table = study.tables["sensitivity"]
+        assert list(table["scan"]) == ["PET"] * 3  # the reference is not registered
+        assert set(table["error_mm"]) == {2.0}
+        aligned = load_aligned(session.store, table["subject"][0])
+        inside = aligned.volumes["PET"].array[aligned.masks["PET"].inside]
+        assert table["mean"][0] == pytest.approx(float(inside.astype(float).mean()))
+        worst = table.sort_values("share", ascending=False, kind="stable")["subject"]
+        assert [each.id for each in study.examples] == list(worst[:2])
+        assert study.examples[0].findings["align"]["reference"] == "CT"
+    with opened(tmp_path) as session:
+        pd.testing.assert_frame_equal(sensitivities(session), table)
+        assert session.executor.done == []  # type: ignore[attr-defined]
+    with opened(tmp_path, "report.registration_error_mm=4.0") as session:
+        stated = sensitivities(session)
+        assert set(stated["error_from"]) == {"stated"}
+        np.testing.assert_allclose(stated["first_order"], 2 * table["first_order"])

@@ -96,3 +96,19 @@ def test_unknown_planes_colours_and_volumes_are_refused(study: Path, tmp_path: P
         with pytest.raises(ConfigError, match=told):
             typed("view", study, "--subject", "a", "--to", str(tmp_path), *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_how_the_scans_lie_on_each_other_is_written_for_each_registered_scan(study: Path, tmp_path: Path) -> None:
+    typed("view", study, "--subject", "b", "--alignment", "--to", str(tmp_path))
+    names = {f"b-PET_{when}-alignment{end}" for when in ("early", "late") for end in (".png", "-flicker.png", ".json")}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    with Image.open(tmp_path / "b-PET_early-alignment-flicker.png") as turning:
+        assert turning.n_frames == 2
+    assert json.loads((tmp_path / "b-PET_late-alignment.json").read_text())["accepted"] is False
+
+
+def test_who_is_not_aligned_cannot_be_looked_at(study: Path, tmp_path: Path, capsys) -> None:
+    options = ("--set", "align.spacing_mm=3.0", "--alignment", "--subject", "b", "--to", str(tmp_path))
+    assert app(["view", str(study / "radfuse.yaml"), *options], standalone_mode=False) == 1
+    assert "b is not aligned with the present scans and settings" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

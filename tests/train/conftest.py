@@ -79,3 +79,17 @@ def make_table() -> MakeTable:
         return FeatureTable(pd.concat(blocks, axis=1).set_index(index), facts)
 
     return make
+
+
+@pytest.fixture
+def make_rows() -> Callable[[int, int], tuple[pd.DataFrame, pd.Series]]:
+    """Scaled rows as a strategy sees them: a signal in CT.f1 and another in PET.f1; MR is noise."""
+
+    def make(subjects: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
+        rng = np.random.default_rng(seed)
+        modalities = ("CT", "PET", "MR")
+        rows = pd.DataFrame({f"{m}.f{i}": rng.normal(size=subjects) for m in modalities for i in range(8)})
+        outcome = (rows["CT.f1"] + rows["PET.f1"] > 0).astype(int)
+        return rows.assign(**{f"@missing.{m}": 0.0 for m in modalities}), outcome
+
+    return make

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from radfuse.errors import ConfigError
-from radfuse.run.judging import chosen_fusions
+from radfuse.run.judging import arm_settings, chosen_arms, chosen_fusions
 from radfuse.train.fusion.late import Late
 from radfuse.train.stage import Train
 
@@ -42,3 +42,15 @@ def test_the_command_line_names_one_of_several_late_levels():
     with pytest.raises(ConfigError, match="late_vote") as caught:
         chosen_fusions(several, "late_vote")
     assert caught.value.hint == "Known: early, late, late_stacking, all."
+
+
+@pytest.mark.parametrize(("primary", "fusion"), [("late_stacking", "early"), ("late", "late_stacking")])
+def test_arms_of_one_level_are_those_of_the_whole_study(make_table, primary, fusion):
+    """Else the declared comparison would move with the command line, and the arms' keys with it."""
+    levels = ["early", "late", {"method": "late", "combine": "stacking"}]
+    train, table = Train(fusions=levels, primary={"fusion": primary}), make_table(subjects=20, features=4)
+    whole = {arm.name: arm_settings(arm) for arm in train.arms(table)}
+    part = {arm.name: arm_settings(arm) for arm in chosen_arms(train, table, fusion)}
+    assert f"{fusion}-logistic" in part
+    assert part == {name: whole[name] for name in part}
+    assert set(whole) - set(part) == {f"{level.title}-logistic" for level in train.fusions if level.title != fusion}

@@ -18,6 +18,7 @@ QUICK: dict[str, Any] = {
     "fusions": ["early", {"method": "intermediate", "fits": 2, "epochs": 30, "features": 4}, "late"],
     "baselines": {"clinical": ["age", "sex"]},
     "splits": {"folds": 3, "repeats": 1},
+    "operating": None,  # its own proof is in test_operating.py
 }
 PERMUTATIONS = 20
 

@@ -67,7 +67,7 @@ def test_a_withheld_modality_does_not_come_back_through_its_scanner(settings: di
 
 def test_the_score_without_ct_is_that_of_noise_and_not_of_the_scanner() -> None:
     """Made from the scanner of the CT that is not there, the AUC was 0.17."""
-    table, train = table_of(), Train(bootstrap=50)
+    table, train = table_of(), Train(bootstrap=50, operating=None)
     found = train.run_arm(early(train, table), table, train.splits(table), build({"method": "combat"}))
     swapped = FeatureTable(
         table.values, table.subjects.assign(**{"batch.CT": np.where(table.subjects["batch.CT"] == "A", "B", "A")})
@@ -113,7 +113,7 @@ def test_a_validation_patient_without_the_modality_is_not_said_to_be_of_an_unsee
     values.loc[["p003", "p030"], [c for c in values if c.startswith("CT.")]] = np.nan
     labels = table.subjects["batch.CT"].mask(table.subjects.index.isin(["p003", "p077"]), "seen once")
     lesser = FeatureTable(values, table.subjects.assign(**{"batch.CT": labels}))
-    train = Train()
+    train = Train(operating=None)
     found = train.run_arm(early(train, lesser), lesser, train.splits(lesser), build({"method": "combat"}))
     told = {name for report in found.fold_reports for name in report["harmonised"]["validation_flagged"].get("CT", [])}
     assert told == {"p077"}
@@ -131,7 +131,9 @@ class InProcess:
 def test_a_study_harmonises_an_image_alone_as_it_does_beside_its_parts(then: dict[str, Any], tmp_path: Path) -> None:
     fused = "fused-average-CT_PET"
     table = table_of(n=60, names=("CT", "PET", fused))
-    train = Train.model_validate({"fusions": [], "splits": {"folds": 2, "repeats": 1}, "bootstrap": 20})
+    train = Train.model_validate(
+        {"fusions": [], "splits": {"folds": 2, "repeats": 1}, "bootstrap": 20, "operating": None}
+    )
     stage = Harmonize.model_validate({"harmonizer": {"method": "nested_combat", "then": then}})
     judged = judge(
         Store(tmp_path), table, train, stage, InProcess(), Silent(), RunLog(tmp_path / "log.jsonl"),  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ from sklearn.base import clone
 from radfuse.errors import DataError
 from radfuse.train.selection.anova import Anova
 from radfuse.train.statistics import pair_auc
-from radfuse.train.steps.network import Network, forward, hide_modalities
+from radfuse.train.steps.joiners import SideBySide
+from radfuse.train.steps.network import Network, forward, hide_modalities, outcome_logits
 
 
 def cohort(subjects: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
@@ -25,7 +26,7 @@ def cohort(subjects: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def network(**settings: object) -> Network:
-    return Network(["CT", "PET"], Anova().build(), **settings)
+    return Network(["CT", "PET"], Anova().build(), SideBySide(8), **settings)
 
 
 def test_network_beats_its_untrained_self():
@@ -100,7 +101,8 @@ def test_forward_worked_by_hand():
     values = {"CT": torch.tensor([[[1.0], [-4.0], [1.0]]], dtype=torch.float64)}
     present = torch.tensor([[[1.0], [1.0], [0.0]]], dtype=torch.float64)
     # relu(2*1+1)=3 -> relu(9-1)=8 -> 5;  relu(-7)=0 -> relu(-1)=0 -> 1;  token 7 -> relu(20)=20 -> 11.
-    assert forward(weights, values, present).tolist() == [[5.0, 1.0, 11.0]]
+    joint = forward(SideBySide(1), weights, values, present)
+    assert outcome_logits(weights, joint).tolist() == [[5.0, 1.0, 11.0]]
 
 
 def test_one_row_of_an_outcome_is_too_few():

@@ -9,7 +9,7 @@ from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError
 from radfuse.train.permutation import max_adjusted_p, permuted, reality_check, whole_pipeline_auc
 from radfuse.train.scores import Bootstrap
-from radfuse.train.splits import Splits
+from radfuse.train.splits.stratified import Stratified
 from radfuse.train.stage import Train
 from radfuse.train.statistics import within_fold_auc
 
@@ -37,7 +37,7 @@ def test_groups_change_places_whole(make_table):
 
 
 def test_the_whole_pipeline_gives_what_a_run_gives(make_table, harmonizer):
-    train, table = Train(splits=Splits(folds=4, repeats=2)), make_table()
+    train, table = Train(splits=Stratified(folds=4, repeats=2), operating=None), make_table()
     arms = [arm for arm in train.arms(table) if arm.fusion in ("single", "early", "baseline")]
     found = whole_pipeline_auc(arms, table, train.splits, harmonizer)
     drawn = train.splits(table)

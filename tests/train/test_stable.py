@@ -30,6 +30,7 @@ from radfuse.train.steps.stable import Stable
 QUICK: dict[str, Any] = {
     "fusions": ["early", "late"],
     "splits": {"folds": 3, "repeats": 1},
+    "operating": None,
     "stability": {"icc": 0.75},
 }
 

@@ -15,6 +15,7 @@ from radfuse.train.stage import Train
 
 
 def run(train: Train, table: FeatureTable, harmonizer: Any, names: list[str] | None = None) -> Predictions:
+    train = train.model_copy(update={"operating": None})  # thresholds cost fits, and change no score
     splits = train.splits(table)
     arms = [arm for arm in train.arms(table) if names is None or arm.name in names]
     if names is not None:
@@ -99,7 +100,7 @@ def test_arm_without_strategy_or_baseline_is_refused(make_table, harmonizer):
 
 
 def test_predictions_hold_every_subject_once_per_repeat(make_table, harmonizer):
-    train, table = Train.model_validate({"splits": {"repeats": 2}}), make_table()
+    train, table = Train.model_validate({"splits": {"repeats": 2}, "operating": None}), make_table()
     splits = train.splits(table)
     result = train.run_arm(train.arms(table)[0], table, splits, harmonizer)
     rows = result.predictions.rows
@@ -115,7 +116,7 @@ def test_predictions_hold_every_subject_once_per_repeat(make_table, harmonizer):
 
 
 def test_headline_auc_is_the_mean_of_the_folds(make_table, harmonizer):
-    train, table = Train.model_validate({"splits": {"repeats": 3}, "bootstrap": 50}), make_table()
+    train, table = Train.model_validate({"splits": {"repeats": 3}, "bootstrap": 50, "operating": None}), make_table()
     result = train.run_arm(train.arms(table)[0], table, train.splits(table), harmonizer)
     score = train.score(result.predictions).iloc[0]
     assert score["auc"] == pytest.approx(result.folds["auc"].mean(), abs=1e-12)
@@ -171,6 +172,23 @@ def test_contrast_is_absent_when_its_arm_was_not_run(make_table, harmonizer):
     assert train.contrast(run(train, make_table(), harmonizer, ["single-CT-logistic", "late-logistic"])) is None
 
 
+def test_the_modality_to_beat_stays_the_same_where_its_arm_could_not_be_trained(make_table, harmonizer):
+    train, table = Train(splits={"folds": 2, "repeats": 1}, explain=None), make_table(subjects=24, features=4)
+    found = run(train, table, harmonizer, ["early-logistic", "single-CT-logistic", "single-PET-logistic"])
+    assert train.contrast(found)["against"] == "single-CT-logistic"
+    left = Predictions(found.rows[found.rows["arm"] != "single-CT-logistic"])
+    assert train.contrast(left) is None  # and not a comparison with PET, which nobody declared
+
+
+def test_settings_that_lost_the_declared_level_still_give_arms(make_table):
+    """Comparing fusion methods takes the levels out of a copy of the settings."""
+    stacking = {"method": "late", "combine": "stacking"}
+    train = Train(fusions=["early", stacking], primary={"fusion": "late_stacking"})
+    fewer = train.model_copy(update={"fusions": train.fusions[:1]})
+    asked = [arm.name for arm in fewer.arms(make_table()) if arm.operating is not None]
+    assert asked == ["single-CT-logistic"]
+
+
 def test_intermediate_can_be_the_primary(make_table, harmonizer):
     train = Train.model_validate(
         {"splits": {"repeats": 1}, "primary": {"fusion": "intermediate"}, "bootstrap": 100,
@@ -218,6 +236,19 @@ def test_patients_with_several_lesions_are_resampled_whole(make_table, harmonize
     assert doubled["auc"] == pytest.approx(once["auc"])
     assert doubled["ci_high"] - doubled["ci_low"] == pytest.approx(once["ci_high"] - once["ci_low"])
     assert doubled["n"] == 2 * once["n"]
+    assert np.isnan(doubled["pooled_delong_low"]) and once["pooled_delong_low"] < once["auc_pooled"]
+
+
+def test_rows_of_one_patient_do_not_make_the_cohort_larger(make_table, harmonizer):
+    train = Train.model_validate({"splits": {"repeats": 1}, "bootstrap": 50, "fusions": ["early"]})
+    rows = run(train, make_table(), harmonizer, ["single-CT-logistic", "early-logistic"]).rows
+    twice = pd.concat([rows, rows.assign(subject=rows["subject"] + "-b")], ignore_index=True)
+    once, doubled = (train.contrast(Predictions(r)) for r in (rows, twice))
+    assert (doubled["n"], doubled["events"]) == (2 * once["n"], 2 * once["events"])
+    assert doubled["visible"] == pytest.approx(once["visible"])
+    assert doubled["power"].startswith(once["power"])
+    seen = [train.tables(Predictions(r), {})["comparisons"]["visible"].to_numpy() for r in (rows, twice)]
+    assert seen[1] == pytest.approx(seen[0], nan_ok=True)
 
 
 def test_within_batch_auc_compares_one_scanner_at_a_time(make_table, harmonizer):

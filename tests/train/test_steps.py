@@ -6,6 +6,7 @@ import pytest
 
 from radfuse.errors import DataError
 from radfuse.train.selection.anova import Anova, f_statistic
+from radfuse.train.selection.mann_whitney import MannWhitney
 from radfuse.train.selection.penalty import Penalty
 from radfuse.train.steps.columns import Columns
 from radfuse.train.steps.combined import Combined
@@ -125,6 +126,14 @@ def test_selector_skips_the_copy_of_a_better_feature():
     values = np.column_stack([other, best, -2 * best + rng.normal(0, 0.4, 40), np.ones(40)])
     assert Anova(most=2).build().fit(values, outcome).chosen_.tolist() == [1, 0]
     assert 3 not in Penalty().build().fit(values, outcome).chosen_
+
+
+def test_selector_takes_a_feature_where_none_is_worth_anything():
+    """As of the clinical modality with one fact, shared out evenly: a model cannot be fitted on no column."""
+    values = np.column_stack([np.ones(8), np.tile([0.0, 1.0], 4)])
+    for build in (Anova().build, MannWhitney().build):
+        assert build().fit(values, np.repeat([0, 1], 4)).chosen_.tolist() == [1]
+        assert build().fit(values[:, :1], np.repeat([0, 1], 4)).chosen_.tolist() == [0]
 
 
 def test_feature_that_separates_without_spread_ranks_first():

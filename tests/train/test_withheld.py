@@ -9,7 +9,12 @@ from radfuse.train.scores import Bootstrap
 from radfuse.train.stage import Train
 from radfuse.train.withheld import withheld_sets, withheld_table, without
 
-QUICK = {"fusions": ["early", "late"], "splits": {"folds": 3, "repeats": 1, "seed": 0}, "bootstrap": 50}
+QUICK = {
+    "fusions": ["early", "late"],
+    "splits": {"folds": 3, "repeats": 1, "seed": 0},
+    "bootstrap": 50,
+    "operating": None,
+}
 
 
 def test_every_set_that_leaves_something():

@@ -1,18 +1,17 @@
 """Registration: find where a patient lay in another scan. Each file is one method."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from radfuse.component import Component
-from radfuse.data.transform import Transform
-from radfuse.data.volume import Volume
+from radfuse.data.deformation import Motion
+from radfuse.data.volume import Mask, Volume
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A transform and how it came about.
+    """A map and how it came about.
 
     Parameters
     ----------
@@ -20,11 +19,20 @@ class Registered:
     findings : plain JSON values: accepted, reason, and what was measured.
     """
 
-    transform: Transform
+    transform: Motion
     findings: dict[str, Any]
 
 
-Register = Callable[[Volume, Volume], Registered]
+class Register(Protocol):
+    """What a registration builds."""
+
+    def __call__(self, fixed: Volume, moving: Volume, region: Mask | None = None) -> Registered:
+        """Find the map from the fixed image to the moving one; each comes on its own grid. Same input, same answer.
+
+        Parameters
+        ----------
+        region : what matters most, in the fixed space; only a member that is told to look around it heeds it.
+        """
 
 
 class Registration(Component):
@@ -32,4 +40,9 @@ class Registration(Component):
 
     @abstractmethod
     def build(self) -> Register:
-        """Give the function of ``(fixed, moving)``; each comes on its own grid. Same input, same answer."""
+        """Give the function."""
+
+    @property
+    def needs_shared_space(self) -> bool:
+        """Whether scans that share no part of space by their headers are beyond it."""
+        return True

@@ -4,7 +4,7 @@ from typing import Literal
 
 from radfuse.align.registration import Register, Registered, Registration
 from radfuse.data.transform import Transform
-from radfuse.data.volume import Volume
+from radfuse.data.volume import Mask, Volume
 
 
 class HeaderOnly(Registration):
@@ -17,5 +17,5 @@ class HeaderOnly(Registration):
         return _keep
 
 
-def _keep(fixed: Volume, moving: Volume) -> Registered:
+def _keep(fixed: Volume, moving: Volume, region: Mask | None = None) -> Registered:
     return Registered(Transform.identity(), {"accepted": False, "reason": "not asked for: the headers are trusted"})

@@ -4,41 +4,48 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from radfuse.align.registration import Register, Registered, Registration
-from radfuse.align.registration.gate import POINTS, Gate
-from radfuse.data.transform import Transform
-from radfuse.data.volume import Volume
+from radfuse.align.registration import Register, Registration
+from radfuse.align.registration.gate import Gate
 
 
 class Rigid(Registration):
-    """Maximise Mattes' mutual information [Mattes et al. 2003, doi:10.1109/TMI.2003.809072], then ask the gate."""
+    """Maximise mutual information [Viola & Wells 1997; Maes et al. 1997, doi:10.1109/42.563664], then ask the gate."""
 
     method: Literal["rigid"] = "rigid"
     gate: Gate = Field(Gate(), description="When the result replaces the alignment of the headers.")
     search_mm: PositiveFloat = Field(32.0, description="How far the coarse look over translations reaches.")
-    sampling: float = Field(0.3, gt=0.0, le=1.0, description="Share of the 3 mm voxels that the metric looks at.")
-    seed: PositiveInt = Field(1, description="Decides the sample; never 0, which means the clock to SimpleITK.")
+    starts: tuple[Literal["headers", "centres", "moments"], ...] = Field(
+        ("headers",),
+        min_length=1,
+        description="Where the coarse look begins: the headers, centre on centre, centre of mass on centre of mass. "
+        "Scans of different sessions may share no space by their headers: add centres and moments.",
+    )
+    turns_deg: tuple[PositiveFloat, ...] = Field(
+        (15.0, 30.0), description="Turns that the coarse look tries both ways about each axis."
+    )
+    region_margin_mm: PositiveFloat | None = Field(
+        None, description="Look only this far around the region; none given: everywhere."
+    )
+    points: PositiveInt = Field(20_000, description="How many points the metric looks at.")
+    seed: PositiveInt = Field(1, description="Decides where those points are.")
 
     def build(self) -> Register:
         """Give the function; it runs on one thread and repeats exactly."""
-        from radfuse.align.registration.search import COARSE_POINTS, refine, translations
-        from radfuse.align.registration.similarity import Judge, prepared
+        from radfuse.align.registration.linear import Search, linear
 
-        def find(fixed: Volume, moving: Volume) -> Transform:
-            coarse = translations(Judge.over(fixed, moving, COARSE_POINTS), self.search_mm, self.gate.min_overlap)
-            starts = [Transform.identity()] if coarse.is_identity else [Transform.identity(), coarse]
-            ends = [refine(fixed, moving, start, self.seed, self.sampling) for start in starts]
-            judge = Judge.over(fixed, moving, POINTS)
+        search = Search(
+            freedom="rigid",
+            search_mm=self.search_mm,
+            starts=self.starts,
+            turns_deg=self.turns_deg,
+            region_margin_mm=self.region_margin_mm,
+            points=self.points,
+            seed=self.seed,
+            min_overlap=self.gate.min_overlap,
+        )
+        return linear(search, self.gate)
 
-            def gain(end: Transform) -> float:
-                before, after, overlap = judge.compare(Transform.identity(), end)
-                return after - before if overlap >= self.gate.min_overlap else float("-inf")
-
-            return max(ends, key=gain)
-
-        def register(fixed: Volume, moving: Volume) -> Registered:
-            one, other = prepared(fixed), prepared(moving)
-            found = find(one, other)
-            return self.gate.judge(Judge.over(one, other, POINTS), found, lambda: find(other, one))
-
-        return register
+    @property
+    def needs_shared_space(self) -> bool:
+        """Whether scans that share no part of space by their headers are beyond it."""
+        return self.starts == ("headers",)

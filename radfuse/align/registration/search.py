@@ -1,89 +1,215 @@
-"""Find a rigid transform: a coarse look over translations, then Mattes mutual information from the best starts."""
+"""Search for a linear map: a coarse look from many starts, then climbs from the best of them.
+
+Climbing is Powell's, without gradients, on points off the voxel centres. ``benchmarks/registration.py`` planted
+16 motions of up to 30 mm and 15 degrees in CT against PET and MR of four sarcoma patients. Median distance from the
+cohort's own alignment at the lesion (mean; worst): ours 4.9 mm (6.6; 15.8), itk-elastix 6.4 (6.5; 10.0), greedy 8.6
+(some lost), SimpleITK's gradient descent, which stood here before, 7.9. Two of the four patients had been looked at
+while this search was made; on the other two, ours is nearer on PET (4.4 against elastix' 5.8 and the former 8.8) and
+further on MR (13.7 against 7.9 and 7.9), where mutual information has its top at the wrong place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from radfuse.align.registration.similarity import Judge
+from radfuse.align.registration.gate import MIN_SHARED
+from radfuse.align.registration.histogram import information
+from radfuse.align.registration.similarity import BINS, sample, sample_points_mm
 from radfuse.data.transform import Transform
-from radfuse.data.volume import Volume
+from radfuse.data.volume import Mask, Volume
 
-COARSE_POINTS = 4000
+Array = npt.NDArray[np.float64]
+Start = Literal["headers", "centres", "moments"]
+
+COARSE_POINTS, COARSE_BINS = 4000, 16
 STEP_MM = 8.0
+COARSE_STEP_MM = 16.0
+BRANCHES = 2  # places that a turn's lattice hands on
+KEPT = 5  # places that are climbed from
+SIDE_MM = 18.0  # where the side hills of limbs were met
+LEVER_MM = 60.0  # a turn of one radian counts as this distance: half the size of a typical field of view
 
 
-def translations(judge: Judge, reach_mm: float, overlap: float) -> Transform:
-    """Give the translation on an 8 mm lattice that improves most on the headers; the identity when none does."""
-    steps = np.arange(-np.floor(reach_mm / STEP_MM), np.floor(reach_mm / STEP_MM) + 1) * STEP_MM
-    best, gain = Transform.identity(), 0.0
-    for shift in np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3):
-        if not 0.0 < np.linalg.norm(shift) <= reach_mm:
-            continue
-        candidate = _shifted(shift)
-        before, after, kept = judge.compare(Transform.identity(), candidate)
-        if kept >= overlap and after - before > gain:
-            best, gain = candidate, after - before
-    return best
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """Mutual information of two prepared volumes as a function of the map.
 
-
-def refine(fixed: Volume, moving: Volume, start: Transform, seed: int, sampling: float) -> Transform:
-    """Refine a start with SimpleITK's Mattes mutual information, coarse to fine, on one thread.
-
-    The seed must not be 0: to SimpleITK 0 means the clock.
+    Parameters
+    ----------
+    points_mm : where the fixed volume is looked at, relative to its centre.
+    rows : its bin at each point.
+    moving : scaled to bins.
+    to_index : from millimetres to the moving volume's indices, 4 x 4.
+    least : fewer points inside the moving volume count as nothing.
     """
-    import SimpleITK as sitk
 
-    first = sitk.Euler3DTransform()
-    first.SetCenter([float(v) for v in fixed.geometry.corners_mm.mean(axis=0)])
-    first.SetTranslation([float(v) for v in start.array[:3, 3]])
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(sampling, seed)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.005, 120, relaxationFactor=0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([2, 1])
-    method.SetSmoothingSigmasPerLevel([3.0, 0.0])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-    method.SetInitialTransform(first, inPlace=True)
-    try:
-        with _one_thread():
-            method.Execute(fixed.to_sitk(), moving.to_sitk())
-    except RuntimeError:  # all samples left the moving image: this start leads nowhere
-        return start
-    return _from_euler(first)
+    points_mm: Array
+    rows: npt.NDArray[np.int64]
+    bins: int
+    moving: npt.NDArray[np.float32]
+    to_index: Array
+    centre_mm: Array
+    least: float = 0.0
+
+    @classmethod
+    def of(
+        cls, fixed: Volume, moving: Volume, count: int, seed: int, bins: int = BINS, look: Mask | None = None
+    ) -> Objective:
+        """Look at a number of points, everywhere or where a mask is."""
+        points = sample_points_mm(fixed.geometry, count, seed, look)
+        values = sample(fixed, points).values
+        centre = np.asarray(fixed.geometry.corners_mm.mean(axis=0), dtype=np.float64)
+        to_index = np.linalg.inv(moving.geometry.index_to_physical)
+        rows = np.rint(_scaled(values, bins)).astype(np.int64)
+        scaled = np.ascontiguousarray(_scaled(moving.array, bins), dtype=np.float32)
+        return cls(points - centre, rows, bins, scaled, np.asarray(to_index, dtype=np.float64), centre)
+
+    def wanting(self, share: float) -> Objective:
+        """Ask for a share of the points that the headers, or else the sizes, could put inside."""
+        from dataclasses import replace
+
+        inside = self.at(Transform.identity())[1]
+        possible = inside if inside >= MIN_SHARED * len(self.rows) else min(len(self.rows), self._possible())
+        return replace(self, least=share * possible)
+
+    def at(self, motion: Transform) -> tuple[float, int]:
+        """Give the mutual information and the number of points inside."""
+        matrix = self.to_index @ motion.array
+        matrix[:3, 3] += matrix[:3, :3] @ self.centre_mm
+        return information(self.points_mm, self.rows, self.bins, self.moving, matrix[:3])
+
+    def __call__(self, motion: Transform) -> float:
+        """Give the mutual information, or minus one where too few points meet."""
+        value, inside = self.at(motion)
+        return value if inside >= max(1.0, self.least) else -1.0
+
+    def _possible(self) -> float:
+        extent = np.ptp(self.points_mm, axis=0).prod()
+        voxel = 1.0 / abs(np.linalg.det(self.to_index[:3, :3]))
+        return float(len(self.rows) * self.moving.size * voxel / max(extent, 1.0))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Hold ITK to one thread for a while: the filter's own setting does not reach the metric, whose sums then vary.
+def coarse(
+    objective: Objective, anchors_mm: Sequence[Array], turns: Sequence[Array], reach_mm: float
+) -> list[Transform]:
+    """Try every turn at every anchor on a lattice of shifts; give the best places that lie apart, the best first.
 
-    Six runs with the filter's setting gave six answers, 1e-12 apart; under this one they are the same.
+    Parameters
+    ----------
+    anchors_mm : shifts to start from; the lattice reaches as far as ``reach_mm`` around each.
+    turns : rotations about the fixed volume's centre.
     """
-    import SimpleITK as sitk
-
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
-
-
-def _from_euler(found: object) -> Transform:
-    rotation = np.asarray(found.GetMatrix()).reshape(3, 3)  # type: ignore[attr-defined]
-    centre, shift = np.asarray(found.GetCenter()), np.asarray(found.GetTranslation())  # type: ignore[attr-defined]
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation
-    matrix[:3, 3] = centre + shift - rotation @ centre
-    return Transform.from_array(matrix)
+    wide, fine = _ball(reach_mm, COARSE_STEP_MM), _ball(1.5 * STEP_MM, STEP_MM)
+    found: list[tuple[float, Transform]] = []
+    for anchor in anchors_mm:
+        for turn in turns:
+            for place in _best(objective, turn, anchor + wide)[:BRANCHES]:
+                shift = place[1].apply([objective.centre_mm])[0] - objective.centre_mm
+                found += _best(objective, turn, shift + fine)[:1]
+    kept: list[Transform] = []
+    for value, motion in sorted(found, key=lambda each: -each[0]):
+        if value > -1.0 and all(_apart_mm(motion, other, objective.centre_mm) > STEP_MM for other in kept):
+            kept.append(motion)
+    return kept[:KEPT]
 
 
-def _shifted(shift_mm: np.ndarray) -> Transform:
-    matrix = np.eye(4)
-    matrix[:3, 3] = shift_mm
-    return Transform.from_array(matrix)
+def beside(motion: Transform, centre_mm: Array) -> list[Transform]:
+    """Give the six maps that lie a side hill away along an axis."""
+    shift, turn = motion.apply([centre_mm])[0] - centre_mm, motion.array[:3, :3]
+    return [Transform.about(centre_mm, turn, shift + way * axis) for axis in np.eye(3) for way in (-SIDE_MM, SIDE_MM)]
+
+
+def climb(
+    objective: Objective, start: Transform, freedom: Literal["rigid", "affine"], tolerance_mm: float
+) -> Transform:
+    """Climb to the nearest top by Powell's method [Powell 1964, doi:10.1093/comjnl/7.2.155]."""
+    from scipy.optimize import minimize
+
+    shift = start.apply([objective.centre_mm])[0] - objective.centre_mm
+    turn = start.array[:3, :3]
+
+    def motion(at: Array) -> Transform:
+        return Transform.about(objective.centre_mm, _matrix(at[3:] / LEVER_MM) @ turn, shift + at[:3])
+
+    size = 6 if freedom == "rigid" else 12
+    found = minimize(
+        lambda at: -objective(motion(at)),
+        np.zeros(size),
+        method="Powell",
+        options={"xtol": tolerance_mm, "ftol": 1e-4 * tolerance_mm, "maxiter": 8},
+    )
+    end = motion(np.asarray(found.x))
+    return end if objective(end) > objective(start) else start
+
+
+def anchors(fixed: Volume, moving: Volume, starts: Iterable[Start]) -> list[Array]:
+    """Give the shift of each start: none, centre onto centre, or centre of mass onto centre of mass."""
+    ways: dict[Start, Callable[[Volume], Array]] = {
+        "headers": lambda volume: np.zeros(3),
+        "centres": lambda volume: np.asarray(volume.geometry.corners_mm.mean(axis=0)),
+        "moments": _centre_of_mass,
+    }
+    return [ways[start](moving) - ways[start](fixed) for start in starts]
+
+
+def rotations(angles_deg: Iterable[float]) -> list[Array]:
+    """Give no turn, and each angle both ways about each axis."""
+    from scipy.spatial.transform import Rotation
+
+    axes = np.eye(3)
+    turns = [np.radians(way * angle) * axis for angle in angles_deg for axis in axes for way in (-1.0, 1.0)]
+    return [np.eye(3), *(np.asarray(Rotation.from_rotvec(turn).as_matrix()) for turn in turns)]
+
+
+def _best(objective: Objective, turn: Array, shifts: Array) -> list[tuple[float, Transform]]:
+    motions = [Transform.about(objective.centre_mm, turn, shift) for shift in shifts]
+    return sorted(((objective(motion), motion) for motion in motions), key=lambda each: -each[0])
+
+
+def _apart_mm(one: Transform, other: Transform, centre_mm: Array) -> float:
+    """Give how far two maps differ over points at the lever's length from the centre."""
+    return (Transform.from_array(other.inverse.array @ one.array)).displacement_mm(centre_mm + LEVER_MM * np.eye(3))
+
+
+def _ball(reach_mm: float, step_mm: float) -> Array:
+    steps = np.arange(-np.floor(reach_mm / step_mm), np.floor(reach_mm / step_mm) + 1) * step_mm
+    shifts = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    shifts = shifts[np.linalg.norm(shifts, axis=1) <= reach_mm]
+    return np.asarray(shifts[np.argsort(np.linalg.norm(shifts, axis=1), kind="stable")])  # of equals, the nearest
+
+
+def _matrix(at: Array) -> Array:
+    """Give a rotation vector's matrix, times a stretch and shear where there are six more numbers."""
+    from scipy.spatial.transform import Rotation
+
+    turn = np.asarray(Rotation.from_rotvec(at[:3]).as_matrix())
+    if len(at) == 3:
+        return turn
+    a, b, c, d, e, f = at[3:]
+    return np.asarray(turn @ (np.eye(3) + np.array([[a, d, e], [d, b, f], [e, f, c]])))
+
+
+def _centre_of_mass(volume: Volume) -> Array:
+    weight = volume.array.astype(np.float64) - float(volume.array.min())
+    total = weight.sum()
+    if total <= 0.0:
+        return np.asarray(volume.geometry.corners_mm.mean(axis=0))
+    index = [
+        float(
+            (weight.sum(axis=tuple(a for a in range(3) if a != 2 - axis)) @ np.arange(volume.geometry.size[axis]))
+            / total
+        )
+        for axis in range(3)
+    ]
+    return np.asarray((volume.geometry.index_to_physical @ [*index, 1.0])[:3])
+
+
+def _scaled(values: npt.NDArray[np.generic], bins: int) -> Array:
+    numbers = values.astype(np.float64)
+    low, high = float(numbers.min()), float(numbers.max())
+    return (numbers - low) * ((bins - 1) / (high - low)) if high > low else np.zeros_like(numbers)

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from radfuse.align.grid import resample
+from radfuse.data.deformation import Motion
 from radfuse.data.geometry import Geometry
 from radfuse.data.transform import Transform
-from radfuse.data.volume import Volume
+from radfuse.data.volume import Mask, Volume
 
 Array = npt.NDArray[np.float64]
 
@@ -34,10 +35,21 @@ def prepared(volume: Volume) -> Volume:
     return resample(cut, volume.geometry.with_spacing_mm(x, y, z), Transform.identity())
 
 
-def sample_points_mm(grid: Geometry, count: int, seed: int = 1) -> Array:
-    """Give points spread evenly over a grid, jittered off its lattice so that voxel centres are not favoured."""
+def sample_points_mm(grid: Geometry, count: int, seed: int = 1, look: Mask | None = None) -> Array:
+    """Give points spread evenly over a grid, jittered off its lattice so that voxel centres are not favoured.
+
+    Parameters
+    ----------
+    look : a mask on the grid; the points lie in its voxels only.
+    """
     rng = np.random.default_rng(seed)
-    index = rng.random((count, 3)) * (np.asarray(grid.size) - 1)
+    last = np.asarray(grid.size) - 1
+    if look is None:
+        index = rng.random((count, 3)) * last
+    else:
+        voxels = np.argwhere(look.inside)[:, ::-1]
+        chosen = voxels[rng.integers(0, len(voxels), count)]
+        index = np.clip(chosen + rng.random((count, 3)) - 0.5, 0, last)
     matrix = grid.index_to_physical
     points: Array = index @ matrix[:3, :3].T + matrix[:3, 3]
     return points
@@ -107,11 +119,27 @@ class Judge:
     points_mm: Array
 
     @classmethod
-    def over(cls, fixed: Volume, moving: Volume, count: int) -> Judge:
-        """Look all over the fixed volume."""
-        return cls(fixed, moving, sample_points_mm(fixed.geometry, count))
+    def over(cls, fixed: Volume, moving: Volume, count: int, look: Mask | None = None) -> Judge:
+        """Look all over the fixed volume, or where a mask on its grid is."""
+        return cls(fixed, moving, sample_points_mm(fixed.geometry, count, look=look))
 
-    def compare(self, header: Transform, found: Transform) -> tuple[float, float, float]:
+    def shared(self, motion: Motion) -> float:
+        """Give the share of the points that a map puts inside the moving field of view."""
+        return float(sample(self.moving, motion.apply(self.points_mm)).inside.mean())
+
+    def alone(self, found: Motion) -> tuple[float, float, float]:
+        """Give what `compare` gives, for scans that do not meet under the headers.
+
+        The similarity before is 0, and the overlap is the share of the points that the moving image has room for.
+        """
+        after = sample(self.moving, found.apply(self.points_mm))
+        fixed = sample(self.fixed, self.points_mm).values
+        room = self.moving.geometry.voxel_volume_ml * self.moving.array.size
+        room /= self.fixed.geometry.voxel_volume_ml * self.fixed.array.size
+        overlap = float(after.inside.mean() / min(1.0, room))
+        return 0.0, mutual_information(fixed[after.inside], after.values[after.inside]), overlap
+
+    def compare(self, header: Motion, found: Motion) -> tuple[float, float, float]:
         """Give the similarity under each transform on the points that both keep inside, and the overlap kept.
 
         The overlap is the share of points inside the moving field of view under the headers that stay there.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, NonNegativeFloat
 
 from radfuse.data.geometry import Geometry
@@ -46,10 +47,14 @@ class Alignment(Perturbation):
             return max((self.sigma_mm[part] for part in parts), default=self.otherwise_mm)
         return self.sigma_mm.get(modality, self.otherwise_mm)
 
+    def shift_mm(self, modality: str, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """Draw how far a volume moves, x, y, z in LPS millimetres."""
+        return np.asarray(self.error_mm(modality) * own_stream(rng, modality).standard_normal(3))
+
     def build(self) -> Perturb:
         """Give the function."""
 
         def misplaced(grid: Geometry, modality: str, rng: np.random.Generator) -> Matrix:
-            return slide(self.error_mm(modality) * own_stream(rng, modality).standard_normal(3))
+            return slide(self.shift_mm(modality, rng))
 
         return Motion(misplaced, region=False)

@@ -1,6 +1,7 @@
 """Logistic regression with an elastic-net penalty."""
 
-from typing import Any, Literal, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -9,7 +10,13 @@ from radfuse.train.classifiers import Classifier
 
 @final
 class Logistic(Classifier):
-    """Penalised logistic regression [Zou & Hastie 2005, doi:10.1111/j.1467-9868.2005.00503.x]."""
+    """Penalised logistic regression [Zou & Hastie 2005, doi:10.1111/j.1467-9868.2005.00503.x].
+
+    Tuned: the penalty over three orders of magnitude in steps of ten, since the AUC moves slowly with it, and ridge,
+    half and half, or lasso. Weaker penalties than the last separate the few patients of a training part perfectly.
+    """
+
+    grid: ClassVar[Mapping[str, tuple[Any, ...]]] = {"strength": (0.01, 0.1, 1.0, 10.0), "l1_ratio": (0.0, 0.5, 1.0)}
 
     method: Literal["logistic"] = "logistic"
     strength: PositiveFloat = Field(1.0, description="Inverse of the penalty; smaller shrinks more.")
@@ -26,5 +33,6 @@ class Logistic(Classifier):
             solver="saga" if self.l1_ratio > 0 else "lbfgs",
             max_iter=self.iterations,
             tol=1e-4,
+            class_weight=None if self.class_weight == "none" else self.class_weight,
             random_state=seed,
         )

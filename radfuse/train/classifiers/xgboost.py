@@ -1,6 +1,7 @@
 """Boosted trees."""
 
-from typing import Any, Literal, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -9,7 +10,13 @@ from radfuse.train.classifiers import Classifier
 
 @final
 class XGBoost(Classifier):
-    """Gradient-boosted trees over histograms [Chen & Guestrin 2016, doi:10.1145/2939672.2939785]."""
+    """Gradient-boosted trees over histograms [Chen & Guestrin 2016, doi:10.1145/2939672.2939785].
+
+    Tuned: the depth, which is how many features act together, and the weight of each tree, which with a fixed number
+    of trees is how closely the whole follows the training rows. Balanced: ``scale_pos_weight``.
+    """
+
+    grid: ClassVar[Mapping[str, tuple[Any, ...]]] = {"depth": (1, 2, 3), "learning_rate": (0.03, 0.1)}
 
     method: Literal["xgboost"] = "xgboost"
     trees: PositiveInt = Field(100, description="Boosting rounds.")
@@ -21,7 +28,9 @@ class XGBoost(Classifier):
         """Make the XGBoost estimator."""
         from xgboost import XGBClassifier
 
-        return XGBClassifier(
+        from radfuse.train.steps.balanced import Balanced
+
+        trees = XGBClassifier(
             n_estimators=self.trees,
             max_depth=self.depth,
             learning_rate=self.learning_rate,
@@ -31,3 +40,4 @@ class XGBoost(Classifier):
             n_jobs=1,
             verbosity=0,
         )
+        return Balanced(trees) if self.class_weight == "balanced" else trees

@@ -13,6 +13,9 @@ class Combination(Component):
     learns: ClassVar[bool] = False
     """Whether it is fitted to inner out-of-fold probabilities of the training rows."""
 
+    probabilistic: ClassVar[bool] = True
+    """Whether what it gives is meant as a probability; votes and rules only order the patients."""
+
     @abstractmethod
     def build(self, modalities: Sequence[str]) -> Any:
         """Make an unfitted combiner, see `radfuse.train.steps.combiners`.

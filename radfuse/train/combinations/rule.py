@@ -1,7 +1,7 @@
 """A rule that the user writes."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field, field_validator
 
@@ -19,6 +19,8 @@ class Rule(Combination):
     is above 0, that is where the probability given is above 1/2. A comparison of a modality that a subject lacks is
     left out of its `and` or `or`.
     """
+
+    probabilistic: ClassVar[bool] = False
 
     method: Literal["rule"] = "rule"
     when: str = Field("", description="Comparisons of modalities with probabilities, joined by and, or, not.")

@@ -1,7 +1,7 @@
 """A vote of the modalities."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from radfuse.train.combinations import Combination
 @final
 class Vote(Combination):
     """Count the modalities that say yes; of equal counts the larger mean probability comes first."""
+
+    probabilistic: ClassVar[bool] = False
 
     method: Literal["vote"] = "vote"
     threshold: float | None = Field(

@@ -17,6 +17,21 @@ class FusionStrategy(Component):
     """Whether it joins the measured modalities; one that does not looks at the fused images instead."""
 
     @property
+    def level(self) -> str:
+        """Its fusion level, one of `radfuse.data.predictions.FUSIONS`; most members are one of their own."""
+        return str(self.method)
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """Subject columns that training looks at as further targets, and prediction never."""
+        return ()
+
+    @property
+    def probabilistic(self) -> bool:
+        """Whether what it gives is meant as a probability, and not only as an order of the patients."""
+        return True
+
+    @property
     def title(self) -> str:
         """The name of its arms; a member with several settings worth comparing tells them apart here."""
         return str(self.method)

@@ -30,6 +30,11 @@ class Late(FusionStrategy):
         """The name of its arms; the mean, which is the default, goes without its name."""
         return self.method if isinstance(self.combine, Mean) else f"{self.method}_{self.combine.method}"
 
+    @property
+    def probabilistic(self) -> bool:
+        """Whether the combination gives probabilities."""
+        return self.combine.probabilistic
+
     def check(self, modalities: Sequence[str]) -> None:
         """Refuse a rule that names a modality which is not there."""
         self.combine.build(modalities)

@@ -22,7 +22,7 @@ class Anova(Selection):
         """Make the selector."""
         from radfuse.train.steps.selector import Selector
 
-        return Selector(f_statistic, self.correlation, self.events_per_feature, self.most)
+        return Selector(f_statistic, self.correlation, self.events_per_feature, self.most, self.thinning)
 
 
 def f_statistic(values: np.ndarray, outcome: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ class Lasso(Selection):
         """Make the selector."""
         from radfuse.train.steps.selector import Selector
 
-        return Selector(entry, self.correlation, self.events_per_feature, self.most)
+        return Selector(entry, self.correlation, self.events_per_feature, self.most, self.thinning)
 
 
 def entry(values: np.ndarray, outcome: np.ndarray) -> np.ndarray:

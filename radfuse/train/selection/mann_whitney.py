@@ -22,7 +22,7 @@ class MannWhitney(Selection):
         """Make the selector."""
         from radfuse.train.steps.selector import Selector
 
-        return Selector(auc_distance, self.correlation, self.events_per_feature, self.most)
+        return Selector(auc_distance, self.correlation, self.events_per_feature, self.most, self.thinning)
 
 
 def auc_distance(values: np.ndarray, outcome: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ class Mrmr(Selection):
         """Make the selector."""
         from radfuse.train.steps.selector import Selector
 
-        return Selector(relevance_over_redundancy, self.correlation, self.events_per_feature, self.most)
+        return Selector(relevance_over_redundancy, self.correlation, self.events_per_feature, self.most, self.thinning)
 
 
 def relevance_over_redundancy(values: np.ndarray, outcome: np.ndarray) -> np.ndarray:

@@ -19,4 +19,4 @@ class Penalty(Selection):
         """Make the selector."""
         from radfuse.train.steps.selector import Selector
 
-        return Selector(f_statistic, self.correlation, 0, self.most)
+        return Selector(f_statistic, self.correlation, 0, self.most, self.thinning)

@@ -1,5 +1,6 @@
 """One image chosen among several, as a scikit-learn classifier."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -70,6 +71,11 @@ class Chosen(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
         """The likelier outcome."""
         return np.asarray(self.predict_proba(rows)[:, 1] > 0.5, dtype=int)
+
+    def parts(self, rows: pd.DataFrame) -> Iterator[tuple[list[str], Any, np.ndarray]]:
+        """Give what it is made of: the columns, the classifier and the values that it takes of some rows."""
+        columns = self.columns_[self.chosen_]
+        yield columns, self.classifier_, np.ascontiguousarray(rows[columns].to_numpy(dtype=float))
 
     def _inner_auc(self, values: np.ndarray, target: np.ndarray, groups: np.ndarray) -> float:
         parts = max(2, min(self.folds, int(target.sum()), int((1 - target).sum())))

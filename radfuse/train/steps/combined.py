@@ -1,5 +1,6 @@
 """Late fusion as a scikit-learn classifier; with one modality it is that modality alone."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -100,6 +101,12 @@ class Combined(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             one = self._calibrated(modality, np.asarray(classifier.predict_proba(values)[:, 1], dtype=float))
             each[:, self.modalities.index(modality)] = np.where(is_missing(rows, modality), np.nan, one)
         return each
+
+    def parts(self, rows: pd.DataFrame) -> Iterator[tuple[list[str], Any, np.ndarray]]:
+        """Give what it is made of: the columns, the classifier and the values that it takes of some rows."""
+        for modality, classifier in self.classifiers_.items():
+            columns = self.columns_[modality]
+            yield columns, classifier, np.ascontiguousarray(rows[columns].to_numpy(dtype=float))
 
     def _trained(self, values: np.ndarray, target: np.ndarray) -> tuple[Any, Any]:
         selector = clone(self.selector).fit(values, target)

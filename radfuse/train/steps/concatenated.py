@@ -1,5 +1,6 @@
 """Early fusion as a scikit-learn classifier."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from radfuse.train.steps.blocks import columns_by_modality, has_both_classes, is_missing
+from radfuse.train.steps.imputer import MISSING
 
 
 class Concatenated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -44,6 +46,11 @@ class Concatenated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
         """The likelier outcome."""
         return np.asarray(self.predict_proba(rows)[:, 1] > 0.5, dtype=int)
+
+    def parts(self, rows: pd.DataFrame) -> Iterator[tuple[list[str], Any, np.ndarray]]:
+        """Give what it is made of: the columns, the classifier and the values that it takes of some rows."""
+        chosen = [column for columns in self.columns_.values() for column in columns]
+        yield [*chosen, *(f"{MISSING}{modality}" for modality in self.flags_)], self.classifier_, self._joined(rows)
 
     def _joined(self, rows: pd.DataFrame) -> np.ndarray:
         chosen = [column for columns in self.columns_.values() for column in columns]

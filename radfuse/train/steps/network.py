@@ -12,28 +12,38 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from radfuse.errors import DataError
 from radfuse.train.splits import deal_together
+from radfuse.train.steps.auxiliary import auxiliary_targets
 from radfuse.train.steps.blocks import columns_by_modality, groups_of, has_both_classes, is_missing
+from radfuse.train.steps.joiners import Weights, affine
 
-Weights = dict[str, torch.Tensor]
+TAUGHT = "auxiliary"
+"""The head of the auxiliary targets."""
 
 
 class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Encode each modality, join the encodings, and average several fits.
 
-    Per modality: selected features, Linear, ReLU, dropout; a missing modality is a learned token. The encodings
-    side by side go through Linear, ReLU, Linear to one logit. All fits ("members") run at once as a leading axis of
+    Per modality: selected features, Linear, ReLU, dropout; a missing modality is a learned token. The joiner makes one
+    vector of the encodings, and a last Linear gives the logit. All fits ("members") run at once as a leading axis of
     every weight. Each member selects features and trains on its own part of the training rows and holds the rest
     out; the weights kept are those of the epoch with the least held-out loss over all members. The weights are
     stored as NumPy arrays.
+
+    Parameters
+    ----------
+    joiner : one of `radfuse.train.steps.joiners`.
+    auxiliary : subject columns (context of the rows) that a second head learns from the joint vector; it is forgotten
+        after training, and new rows need not have them.
+    auxiliary_weight : of the second head's squared error beside the log loss.
     """
 
     def __init__(
         self,
         modalities: list[str],
         selector: Any,
+        joiner: Any,
         features: int = 12,
         width: int = 16,
-        joint: int = 8,
         dropout: float = 0.3,
         modality_dropout: float = 0.2,
         weight_decay: float = 0.01,
@@ -41,13 +51,15 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int = 150,
         patience: int = 30,
         fits: int = 5,
+        auxiliary: tuple[str, ...] = (),
+        auxiliary_weight: float = 0.5,
         seed: int = 0,
     ) -> None:
         self.modalities = modalities
         self.selector = selector
+        self.joiner = joiner
         self.features = features
         self.width = width
-        self.joint = joint
         self.dropout = dropout
         self.modality_dropout = modality_dropout
         self.weight_decay = weight_decay
@@ -55,6 +67,8 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.epochs = epochs
         self.patience = patience
         self.fits = fits
+        self.auxiliary = auxiliary
+        self.auxiliary_weight = auxiliary_weight
         self.seed = seed
 
     def fit(self, rows: pd.DataFrame, outcome: pd.Series) -> Self:
@@ -64,19 +78,21 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         held_out = self._held_out(target, groups_of(rows))
         self.columns_ = self._select(rows, target, held_out)
         self.encoded_ = list(self.columns_)
+        taught = auxiliary_targets(rows, self.auxiliary)
         with one_thread():
             generator = torch.Generator().manual_seed(self.seed)
-            weights = self._initial(target, generator)
+            weights = self._initial(target, taught[0].shape[1], generator)
             if self.epochs:
-                weights = self._train(weights, rows, target, held_out, generator)
-        self.weights_ = {name: weight.numpy().copy() for name, weight in weights.items()}
+                weights = self._train(weights, rows, target, taught, held_out, generator)
+        kept = {name: weight for name, weight in weights.items() if not name.startswith(f"{TAUGHT}.")}
+        self.weights_ = {name: weight.numpy().copy() for name, weight in kept.items()}
         return self
 
     def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
         """Probabilities of outcome 0 and 1, averaged over the members."""
         weights = {name: torch.from_numpy(weight) for name, weight in self.weights_.items()}
         with one_thread(), torch.no_grad():
-            logits = forward(weights, self._inputs(rows), self._present(rows))
+            logits = outcome_logits(weights, forward(self.joiner, weights, self._inputs(rows), self._present(rows)))
             one = torch.sigmoid(logits).mean(dim=0).numpy()
         return np.column_stack([1 - one, one])
 
@@ -117,7 +133,7 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             chosen[modality] = own
         return chosen
 
-    def _initial(self, target: np.ndarray, generator: torch.Generator) -> Weights:
+    def _initial(self, target: np.ndarray, taught: int, generator: torch.Generator) -> Weights:
         def linear(name: str, inputs: int, outputs: int) -> Weights:
             shape = (self.fits, inputs, outputs)
             weight = torch.randn(shape, generator=generator, dtype=torch.float64) * (2 / max(inputs, 1)) ** 0.5
@@ -127,19 +143,29 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for modality in self.encoded_:
             weights |= linear(modality, self.features, self.width)
             weights[f"{modality}.token"] = torch.zeros(self.fits, 1, self.width).double()
-        weights |= linear("joint", self.width * len(self.encoded_), self.joint)
-        weights |= linear("output", self.joint, 1)
+        for name, layer in self.joiner.layers(self.encoded_, self.width).items():
+            weights |= linear(name, layer.inputs, layer.outputs)
+            if layer.even:
+                weights[f"{name}.weight"] = torch.zeros_like(weights[f"{name}.weight"])
+        weights |= linear("output", self.joiner.units, 1)
         weights["output.weight"] = weights["output.weight"] / 2
         prevalence = float(target.mean())
         weights["output.bias"] += float(np.log(prevalence / (1 - prevalence)))
-        return weights
+        return weights | (linear(TAUGHT, self.joiner.units, taught) if taught else {})
 
     def _train(
-        self, weights: Weights, rows: pd.DataFrame, target: np.ndarray, held_out: np.ndarray, generator: torch.Generator
+        self,
+        weights: Weights,
+        rows: pd.DataFrame,
+        target: np.ndarray,
+        taught: tuple[np.ndarray, np.ndarray],
+        held_out: np.ndarray,
+        generator: torch.Generator,
     ) -> Weights:
         inputs, present = self._inputs(rows), self._present(rows)
         truth = torch.from_numpy(target.astype(float)).expand(self.fits, -1)
         away = torch.from_numpy(held_out.astype(float))
+        facts, counts = (torch.from_numpy(part) for part in taught)
         for weight in weights.values():
             weight.requires_grad_(True)
         optimiser = torch.optim.AdamW(weights.values(), lr=self.learning_rate, weight_decay=self.weight_decay)
@@ -147,12 +173,16 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for _ in range(self.epochs):
             optimiser.zero_grad()
             shown = hide_modalities(present, self.modality_dropout, self.fits, generator)
-            logits = forward(weights, inputs, shown, self.dropout, generator)
+            joint = forward(self.joiner, weights, inputs, shown, self.dropout, generator)
+            logits = outcome_logits(weights, joint)
             loss = binary_cross_entropy_with_logits(logits, truth, 1 - away, reduction="sum") / len(target)
+            if facts.shape[1]:
+                wrong = ((affine(weights, TAUGHT, joint) - facts) ** 2 * counts).sum(dim=2)
+                loss = loss + self.auxiliary_weight * (wrong * (1 - away)).sum() / len(target)
             loss.backward()
             optimiser.step()
             with torch.no_grad():
-                logits = forward(weights, inputs, present)
+                logits = outcome_logits(weights, forward(self.joiner, weights, inputs, present))
                 outside = float(binary_cross_entropy_with_logits(logits, truth, away, reduction="sum"))
             waited += 1
             if outside < least:
@@ -178,23 +208,29 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def forward(
+    joiner: Any,
     weights: Weights,
     inputs: dict[str, torch.Tensor],
     present: torch.Tensor,
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Logits (member, row)."""
-    encoded = []
+    """Give the joint vectors (member, row, unit)."""
+    codes = {}
     for position, (modality, values) in enumerate(inputs.items()):
-        code = torch.relu(values @ weights[f"{modality}.weight"] + weights[f"{modality}.bias"])
+        code = torch.relu(affine(weights, modality, values))
         if dropout:
             kept = torch.rand(code.shape, generator=generator, dtype=code.dtype) >= dropout
             code = code * kept / (1 - dropout)
         here = present[:, :, position : position + 1]
-        encoded.append(here * code + (1 - here) * weights[f"{modality}.token"])
-    joint = torch.relu(torch.cat(encoded, dim=2) @ weights["joint.weight"] + weights["joint.bias"])
-    return (joint @ weights["output.weight"] + weights["output.bias"])[:, :, 0]
+        codes[modality] = here * code + (1 - here) * weights[f"{modality}.token"]
+    vectors: torch.Tensor = joiner.join(weights, codes, present)
+    return vectors
+
+
+def outcome_logits(weights: Weights, joint: torch.Tensor) -> torch.Tensor:
+    """Logits (member, row) of joint vectors (member, row, unit)."""
+    return affine(weights, "output", joint)[:, :, 0]
 
 
 def hide_modalities(present: torch.Tensor, share: float, members: int, generator: torch.Generator) -> torch.Tensor:

@@ -6,13 +6,16 @@ from typing import Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from radfuse.train.steps.thinning import Thinning
+
 Ranking = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Selector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Take features from the top of a ranking, skipping any that repeats one already taken.
 
-    Works on float arrays without missing values. ``chosen_`` holds the column positions, best first.
+    Works on float arrays without missing values. ``chosen_`` holds the column positions, best first. Where nothing is
+    worth anything, the first column that varies is taken all the same, since a model needs one.
 
     Parameters
     ----------
@@ -20,19 +23,33 @@ class Selector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     correlation : largest absolute Pearson correlation with a column already taken.
     events_per_feature : training rows of the rarer class per feature; 0 sets no such limit.
     most : most features.
+    thinning : what is left out before the ranking; None leaves nothing out. Where it would leave nothing at all, all
+        columns are ranked.
     """
 
-    def __init__(self, ranking: Ranking, correlation: float = 0.9, events_per_feature: int = 5, most: int = 10) -> None:
+    def __init__(
+        self,
+        ranking: Ranking,
+        correlation: float = 0.9,
+        events_per_feature: int = 5,
+        most: int = 10,
+        thinning: Thinning | None = None,
+    ) -> None:
         self.ranking = ranking
         self.correlation = correlation
         self.events_per_feature = events_per_feature
         self.most = most
+        self.thinning = thinning
 
     def fit(self, values: np.ndarray, outcome: np.ndarray) -> Self:
         """Choose the columns."""
-        score = np.asarray(self.ranking(values, outcome), dtype=float)
+        kept = np.arange(values.shape[1]) if self.thinning is None else self.thinning.kept(values)
+        kept = kept if len(kept) else np.arange(values.shape[1])
+        score = np.asarray(self.ranking(values[:, kept], outcome), dtype=float)
         order = np.argsort(-score, kind="stable")
-        self.chosen_ = uncorrelated(values, order[score[order] > 0], self.correlation, self._count(outcome))
+        order = kept[order[score[order] > 0]]
+        chosen = uncorrelated(values, order, self.correlation, self._count(outcome))
+        self.chosen_ = chosen if len(chosen) else _any_column(values)
         return self
 
     def transform(self, values: np.ndarray) -> np.ndarray:
@@ -45,6 +62,11 @@ class Selector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             events = int(min((outcome == 1).sum(), (outcome == 0).sum()))
             count = min(count, events // self.events_per_feature)
         return max(1, count)
+
+
+def _any_column(values: np.ndarray) -> np.ndarray:
+    """The first column that varies, or just the first."""
+    return np.array([int(np.argmax(np.ptp(values, axis=0) > 0))] if values.shape[1] else [], dtype=np.intp)
 
 
 def uncorrelated(values: np.ndarray, order: np.ndarray, limit: float, count: int) -> np.ndarray:

@@ -1,0 +1,81 @@
+"""Site by site: what each site says of models that never saw it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from radfuse.data.study import Study
+from radfuse.report.section import DASH, Block, Fold, Section, Table, Words, interval, number
+
+COLUMNS = ("site", "arm", "n", "events", "AUC", "interval")
+POLICIES = {
+    "pass": "left as measured, beside training rows that were harmonised",
+    "largest": "corrected as if they were of the largest training batch",
+}
+
+
+def sites(study: Study) -> list[Section]:
+    """Show each site's AUC, the declared comparison's arms first; empty where no site was left out."""
+    if "sites" not in study.tables or study.tables["sites"].empty:
+        return []
+    found = study.tables["sites"]
+    contrast = study.contrast or {}
+    declared = [name for name in (contrast.get("arm"), contrast.get("against")) if name in set(found["arm"])]
+    first = found[found["arm"].isin(declared)] if declared else found
+    blocks: list[Block] = [
+        Words(
+            f"Each of the {found['site'].nunique()} sites was judged by models trained on all the others. The AUC of "
+            "an arm is the mean over the sites that hold both outcomes, each counting the same, however small; its "
+            "interval resamples patients, not sites, so that it says nothing of a site beyond these. The interval of a "
+            "single site is DeLong's, where it has two patients of either outcome and is not perfect."
+        ),
+        *_one_sided(found),
+        *_policy(study, found),
+        Table("The arms of the declared comparison" if declared else "Every arm", COLUMNS, _rows(first), COLUMNS[2:]),
+    ]
+    rest = found[~found["arm"].isin(declared)]
+    if declared and len(rest):
+        table = Table("The other arms, site by site", COLUMNS, _rows(rest), COLUMNS[2:])
+        blocks.append(Fold(f"The other {rest['arm'].nunique()} arms", blocks=[table]))
+    good = "Every site says about the same."
+    bad = "One site carries the mean, or the sites fall apart: the model knows its scanners."
+    return [Section("sites", "Site by site", blocks, good, bad)]
+
+
+def _one_sided(found: pd.DataFrame) -> list[Block]:
+    by_site = found.drop_duplicates("site")
+    alone = by_site[(by_site["events"] == 0) | (by_site["events"] == by_site["n"])]["site"].astype(str)
+    if alone.empty:
+        return []
+    text = f"{', '.join(sorted(alone))}: one outcome only, so no pair to compare and no AUC; not part of any mean."
+    return [Words(text, "caution")]
+
+
+def _policy(study: Study, found: pd.DataFrame) -> list[Block]:
+    """Say what the harmoniser did to the sites that it never saw."""
+    chosen: Any = (study.config.get("harmonize") or {}).get("harmonizer") or {}
+    method, unseen = chosen.get("method", ""), chosen.get("unseen", "")
+    if not method:
+        return []
+    if method == "none":
+        return [Words("Features were not harmonised, neither in training nor in the site left out.")]
+    raw = found[found["raw"] > 0]
+    told = f"harmonizer {method}, unseen: {unseen}" if unseen else f"harmonizer {method}"
+    if unseen == "largest":
+        return [Words(f"Rows of a batch that training lacks were {POLICIES[unseen]} ({told}).", "caution")]
+    if raw.empty:
+        return [Words(f"No row was left as measured: the batches of each site left out were fitted ({told}).")]
+    most = raw.groupby("site")["raw"].max()
+    counts = ", ".join(f"{site} {count}" for site, count in most.items())
+    return [Words(f"Rows of a batch that training lacks were {POLICIES['pass']} ({told}): {counts}.", "caution")]
+
+
+def _rows(found: pd.DataFrame) -> list[tuple[str, ...]]:
+    ordered = found.assign(site=found["site"].astype(str)).sort_values("site", kind="stable")
+    return [
+        (row["site"], str(row["arm"]), str(row["n"]), str(row["events"]), number(row["auc"], 3),
+         interval(row["ci_low"], row["ci_high"], 3) if row["ci_low"] == row["ci_low"] else DASH)
+        for row in ordered.to_dict("records")
+    ]  # fmt: skip

@@ -1,0 +1,93 @@
+"""The point spread read off the skin, on phantoms whose point spread is known."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
+
+from radfuse.align.edge_spread import edge_spread
+from radfuse.align.point_spread import point_spread
+from radfuse.align.resolution import FWHM_PER_SIGMA
+from radfuse.align.stage import Align
+from radfuse.data.geometry import Geometry
+from radfuse.data.subject import Subject
+from radfuse.data.volume import Mask, Volume
+from radfuse.errors import DataError
+
+FINE = (96, 124, 132)  # of 1 mm
+BODY_MM = (48.0, 44.0, 30.0)
+
+
+def body(fwhm_mm: tuple[float, float, float], step: tuple[int, int, int], noise: float = 20.0) -> Volume:
+    """A body like an egg in air, blurred on a fine grid by a known Gaussian and sampled on a coarser one."""
+    z, y, x = np.meshgrid(*(np.arange(n) - n / 2 + 0.3 for n in FINE), indexing="ij")
+    a, b, c = BODY_MM
+    inside = np.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2) <= 1
+    truth = np.where(inside, 40.0, -1000.0)
+    truth[(np.abs(x) < 8) & (np.abs(y) < 8) & (np.abs(z) < 8)] = 400.0  # a bone in the middle
+    blurred = gaussian_filter(truth, [width / FWHM_PER_SIGMA for width in fwhm_mm[::-1]])
+    sampled = blurred[:: step[2], :: step[1], :: step[0]]
+    sampled = sampled + np.random.default_rng(1).normal(0, noise, sampled.shape)
+    grid = Geometry(sampled.shape[::-1], tuple(map(float, step)))  # type: ignore[arg-type]
+    return Volume(sampled.astype(np.float32), grid, "CT", "HU")
+
+
+@pytest.mark.parametrize(
+    ("fwhm_mm", "step"),
+    [
+        ((3.0, 3.0, 5.0), (1, 1, 3)),
+        ((6.0, 5.0, 7.0), (2, 2, 3)),
+        ((7.0, 8.0, 6.0), (4, 4, 3)),
+        ((4.0, 4.0, 4.0), (2, 2, 2)),
+    ],
+)
+def test_a_known_gaussian_is_found_to_a_tenth(fwhm_mm: tuple[float, ...], step: tuple[int, ...]) -> None:
+    found = edge_spread(body(fwhm_mm, step))  # type: ignore[arg-type]
+    assert [each.fwhm_mm for each in found] == pytest.approx(fwhm_mm, rel=0.10)
+    assert min(each.edges for each in found) >= 50
+
+
+def test_neither_gain_nor_offset_nor_where_the_axes_point_matters() -> None:
+    ct = body((6.0, 5.0, 7.0), (2, 2, 3))
+    plain = [each.fwhm_mm for each in edge_spread(ct)]
+    scaled = [each.fwhm_mm for each in edge_spread(ct.with_array(0.01 * ct.array + 30, "z"))]
+    assert scaled == pytest.approx(plain, rel=1e-2)
+    swapped = Geometry(ct.geometry.size, ct.geometry.spacing_mm, direction=(0, -1, 0, 1, 0, 0, 0, 0, 1))
+    turned = Volume(ct.array, swapped, "CT", "HU")
+    upright = Geometry((4, 4, 4), (1.0, 1.0, 1.0))
+    (x, y, z), found = point_spread(turned, "estimate", upright)
+    assert [y, x, z] == pytest.approx(plain)
+    assert len(found["from_edges"]) == 3
+    oblique = Volume(
+        ct.array, Geometry(ct.geometry.size, (2, 2, 3), direction=(0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1)), "CT", "HU"
+    )
+    with pytest.raises(DataError, match="oblique"):
+        point_spread(oblique, "estimate", upright)
+
+
+def test_an_image_without_skin_is_refused_with_its_axis_and_one_axis_can_be_given() -> None:
+    grid = Geometry((30, 30, 20), (2.0, 2.0, 2.0))
+    flat = Volume(np.random.default_rng(0).normal(40, 5, grid.shape).astype(np.float32), grid, "CT", "HU")
+    with pytest.raises(DataError, match=r"point spread of CT along x cannot be told: \d+ profiles"):
+        point_spread(flat, "estimate", grid)
+    assert point_spread(flat, (3.0, 4.0, 5.0), grid) == ((3.0, 4.0, 5.0), {})
+    blank = edge_spread(flat.with_array(np.zeros(grid.shape, np.float32)))
+    assert [each.fwhm_mm for each in blank] == [None, None, None]
+    mixed, found = point_spread(body((6.0, 5.0, 7.0), (2, 2, 3)), ("estimate", "estimate", 3.3), grid)
+    assert mixed == (pytest.approx(6.0, rel=0.1), pytest.approx(5.0, rel=0.1), 3.3)
+    assert found["from_edges"][2] == 0
+
+
+def test_align_estimates_and_matches_to_one_resolution_of_the_cohort() -> None:
+    ct = body((3.0, 3.0, 5.0), (2, 2, 3))
+    mask = Mask((np.abs(ct.array - 40) < 60).astype(np.uint8), ct.geometry)
+    settings = {"registration": "none", "spacing_mm": 2.0, "fwhm_mm": {"CT": "estimate"}}
+    out = Align.model_validate(settings | {"target_fwhm_mm": 8.0})(Subject("S", {"CT": ct}, {"CT": mask}))
+    found = out.findings["align"]["point_spread"]["CT"]["estimated_fwhm_mm"]
+    assert found == pytest.approx([3.0, 3.0, 5.0], rel=0.15)
+    assert out.findings["align"]["resolution"]["CT"]["source_fwhm_mm"] == found
+    assert [each.fwhm_mm for each in edge_spread(out.matched["CT"])] == pytest.approx([8.0] * 3, rel=0.1)
+    with pytest.raises(
+        ValidationError, match="fwhm_mm of CT is estimated on each scan, so target_fwhm_mm must be given"
+    ):
+        Align.model_validate(settings)
