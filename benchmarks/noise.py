@@ -23,7 +23,7 @@ MODALITIES = ("CT", "PET", "MR")
 SCANNERS = {"A": 24, "B": 9, "C": 6}
 TRAIN = Train.model_validate(
     {
-        "classifiers": ["logistic", "random_forest", "xgboost", "svm", "lda"],
+        "classifiers": ["logistic", "xgboost", "lda"],
         "fusions": ["early", "intermediate", "late", {"method": "late", "combine": "stacking"}],
         "splits": {"folds": 5, "repeats": 2},
         "baselines": {"clinical": ["age", "sex"]},

@@ -16,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SerializationI
 from pydantic_core import CoreSchema, core_schema
 
 
+LONGEST = 200
+"""Characters of a rejected value that an error shows."""
+
+
 class Frozen(BaseModel):
     """A value object read from YAML: frozen, refuses unknown keys, defaults are validated."""
 
@@ -56,7 +60,9 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
             lines.append(f"{place}: must be given")
         else:
             place, meaning = _setting_at(model, fault["loc"])
-            lines.append(f"{place}: {fault['msg']}; found {fault['input']!r}{meaning}")
+            found = repr(fault["input"])  # of a file that is no JSON it is all of the file
+            found = found if len(found) <= LONGEST else f"{found[:LONGEST]}..."
+            lines.append(f"{place}: {fault['msg']}; found {found}{meaning}" if place else str(fault["msg"]))
     # A setting that may be one of several kinds gives a fault per kind; the first says enough.
     return list({line.partition(":")[0]: line for line in reversed(lines)}.values())[::-1]
 

@@ -153,9 +153,7 @@ class Align(Stage):
         if lead != reference:
             warnings.append(f"{reference} has no mask: the region is that of {lead}")
         fixed = subject.volumes[reference]
-        found = {
-            name: self._register(fixed, volume, masks.get(reference)) for name, volume in subject.volumes.items()
-        }
+        found = {name: self._register(fixed, volume, masks.get(reference)) for name, volume in subject.volumes.items()}
         transforms = {name: each.transform for name, each in found.items()}
         whole = self.grid_of(fixed.geometry)
         further, absent, told = carry_further(

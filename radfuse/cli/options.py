@@ -66,11 +66,12 @@ class StudyOptions:
         from radfuse.errors import ConfigError
 
         asked = [("--dry-run", self.dry_run), ("--redo", self.redo), ("--retry-failed", self.retry_failed)]
+        asked += [("--run", self.run != "main"), ("--subject", bool(self.subject) and given != "--manifest")]
         meant = [name for name, wanted in asked if wanted]
         if meant:
             raise ConfigError(
-                f"{' and '.join(meant)} cannot be given with {given}: no study folder remembers earlier results",
-                hint="Leave it out; a table is computed anew each time, and what failed is tried again.",
+                f"{' and '.join(meant)} cannot be given with {given}, which needs no study folder",
+                hint="Leave it out; what failed is tried again each time, and a new --study folder is a fresh start.",
             )
 
     @property

@@ -82,7 +82,7 @@ def _tell(found: "Predicted", as_json: bool) -> None:
             known = row["ci_low"] == row["ci_low"]
             interval = f" ({row['ci_low']:.2f} to {row['ci_high']:.2f} by DeLong)" if known else " (no interval)"
             value = f"{row['auc']:.3f}{interval}" if row["auc"] == row["auc"] else "not defined by one outcome"
-            who = f"{row['n']} new patients, {row['events']} events"
+            who = f"{row['n']} patients, {row['events']} events"
             typer.echo(f"external AUC of {row['arm']}: {value}, {who}")
     for what, where in found.places.items():
         typer.echo(f"{what}: {where}")

@@ -58,7 +58,7 @@ def feature_movement(perturbed: pd.DataFrame, shifts_mm: pd.DataFrame) -> pd.Dat
     """
     values, subjects = stacked(perturbed, list(perturbed.columns))
     before = perturbed.xs(UNPERTURBED, level=PERTURBATION).loc[subjects]
-    spreads = before.std(ddof=1).to_numpy(dtype=float)
+    spreads = np.asarray(before.std(ddof=1), dtype=np.float64)
     modalities = [FeatureName.parse(feature).modality for feature in perturbed.columns]
     parts = []
     for modality in dict.fromkeys(modalities):

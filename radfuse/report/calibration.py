@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = ("arm", "Brier", "interval", "prevalence", "scaled", "intercept", "slope", "slope's interval")
+COLUMNS = ("arm", "Brier", "interval", "by prevalence", "scaled", "intercept", "slope", "slope's interval")
 POINTS = ("arm", "rule", "threshold", "sensitivity", "specificity", "PPV", "NPV", "balanced accuracy")
 RULES = {"youden": "Youden", "sensitive": "sensitive"}
 GOOD = (
@@ -39,9 +39,9 @@ def calibration(study: Study) -> Section:
     first = table[table["arm"].isin(shown)]
     blocks: list[Block] = [
         Words(
-            "Brier: mean squared distance of the probability from the outcome; prevalence: that of saying the cohort's "
-            "share of events to everyone; scaled: what is saved of it. Intercept 0 and slope 1 are right; a negative "
-            "intercept promises too many events, a slope below 1 is too sure of itself."
+            "Brier: mean squared distance of the probability from the outcome; by prevalence: that of saying the "
+            "cohort's share of events to everyone; scaled: what is saved of it. Intercept 0 and slope 1 are right; a "
+            "negative intercept promises too many events, a slope below 1 is too sure of itself."
         )
     ]
     if len(first):

@@ -34,7 +34,8 @@ def explanations(study: Study) -> list[Section]:
     words = Words(
         "Importance is the AUC lost on a fold's validation patients when a feature's values change places among them; "
         "mean over the folds that chose it. A loss in half of the folds is noise. SHAP shares are of the sizes of all "
-        "SHAP values; the direction is towards the outcome (+) or away from it. Neither says that a feature causes "
+        "SHAP values, in late fusion weighed as the modalities are where they have weights; the direction is towards "
+        "the outcome (+) or away from it. Neither says that a feature causes "
         "anything, and features that say the same hide each other. All rows: tables/importance.csv."
     )
     return [Section("explained", "What the models lean on", [words, *blocks], GOOD, BAD)]

@@ -180,9 +180,7 @@ def _train(train: Settings) -> list[str]:
         )
     selection = method_of(train.get("selection"))
     if selection:
-        found.append(
-            f"Imputation (median) and selection ({cited(selection)}) were fitted on training rows only."
-        )
+        found.append(f"Imputation (median) and selection ({cited(selection)}) were fitted on training rows only.")
     stability = _part(train, "stability")
     if "icc" in stability:
         found.append(

@@ -15,11 +15,12 @@ from radfuse.extract.stability import Stability
 from radfuse.run import subjects
 from radfuse.run.session import Session
 from radfuse.run.stability import MISREGISTRATION, stability_stands
-from radfuse.run.store import Record, Store, digest, libraries
+from radfuse.run.store import NOTHING, Record, Store, digest, libraries, write
 from radfuse.run.tasks import killed, recorded
 
 STAGE = "sensitivity"
 VERSION = 1
+TABLE = "sensitivity.csv"
 COLUMNS = [
     "subject", "scan", "unit", "mean", "sd", "per_mm", "error_mm", "error_from", "first_order", "worst", "of", "share",
     "five_percent_mm",
@@ -49,7 +50,7 @@ def sensitivities(session: Session) -> pd.DataFrame:
     """
     tasks = [task for subject in session.ledger.eligible if (task := _task(session, subject)) is not None]
     records = {task.subject: session.store.current(STAGE, task.subject, task.key) for task in tasks}
-    due = [task for task in tasks if records[task.subject] is None]
+    due = [task for task in tasks if NOTHING.wants(records[task.subject])]
     if due and not session.looking:
         for task, record in session.executor.map(perform_sensitivity, due, _lost):
             records[task.subject] = record
@@ -59,7 +60,10 @@ def sensitivities(session: Session) -> pd.DataFrame:
         if record is not None and record.done
         for scan, found in record.findings["scans"].items()
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    if due and not session.looking:
+        write(session.store.folder(STAGE) / TABLE, lambda path: table.to_csv(path, index=False))
+    return table
 
 
 def misregistration_tables(session: Session) -> dict[str, pd.DataFrame]:

@@ -85,6 +85,12 @@ def read_measured(
     given = {str(path): read_table(path) for path in tables} or {str(features): values}
     known = set(run.table.values.columns)
     columns = [str(column) for column in values.columns if column in known]
+    if not columns:
+        raise CohortError(
+            f"{features} has none of the {len(known)} columns that the models were fitted on; "
+            f"found {', '.join(map(str, values.columns[:6]))}",
+            hint="Give features as `radfuse extract` writes them, with the settings of the run.",
+        )
     kept = values[columns]
     text = [column for column in columns if not pd.api.types.is_numeric_dtype(kept[column])]
     if text:

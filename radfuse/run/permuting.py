@@ -73,7 +73,8 @@ def permute(
         Where sites are left out, outcomes change places within a site.
     """
     key = digest(
-        STAGE, Train.version, [arm_settings(replace(arm, operating=None, explain=None)) for arm in arms],  # scores alone
+        STAGE, Train.version,
+        [arm_settings(replace(arm, operating=None, explain=None)) for arm in arms],  # neither is done here
         splits.deciding, harmonize.model_dump(mode="json"),
         harmonize.version, seed, libraries(*DECIDING),
         [file_digest(store.root / "train" / name) for name in ("table.parquet", "subjects.parquet")],

@@ -213,7 +213,8 @@ def score_row(arm: Arm, model: Any, row: pd.DataFrame, known: Mapping[str, set[s
     if absent and not (arm.joins and present):
         return {
             "missing": "+".join(absent),
-            "error": f"{arm.name} looks at {' and '.join(absent)}, which the patient lacks; fusion arms bear that",
+            "error": f"{arm.name} looks at {' and '.join(absent)}, which the patient lacks"
+            + ("" if arm.joins else "; fusion arms bear that"),
         }
     try:
         value = float(np.asarray(model.predict_proba(row), dtype=float)[0, 1])

@@ -199,9 +199,18 @@ def collect(session: Session) -> Study:
 
 def public_settings(config: Config) -> dict[str, Any]:
     """The settings that decide results, without where the files lie on this machine."""
-    settings = config.model_dump(mode="json", exclude={"execution"})
+    settings: dict[str, Any] = _named(config.model_dump(mode="json", exclude={"execution"}))
     settings["cohort"]["root"] = "."
     return settings
+
+
+def _named(value: Any) -> Any:
+    """Leave the name of each absolute path: weights, landmarks and tables may lie anywhere on this machine."""
+    if isinstance(value, dict):
+        return {key: _named(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_named(each) for each in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _harmonize_key(session: Session) -> str:

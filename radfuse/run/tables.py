@@ -266,8 +266,12 @@ def _stage_settings(overrides: Sequence[str], stage: str) -> tuple[dict[str, Any
         parts = key.split(".")
         if not equals or parts[0] not in ("extract", "harmonize", "train", "execution"):
             raise ConfigError(f"--set {override!r}: expected extract., harmonize., train. or execution.KEY=VALUE")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override!r}: the value is not valid YAML") from error
         if parts[0] in found:
-            set_value(found[parts[0]], parts[1:], yaml.safe_load(text))
+            set_value(found, parts, value)
     return found[stage], _validated(Execution, found["execution"])
 
 

@@ -161,15 +161,17 @@ def _likeliest(
 ) -> np.ndarray:
     """Maximum likelihood of a logistic model for each weighting, by Newton's steps of bounded length."""
     from scipy.special import expit
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     value, kinds = start.copy(), design.shape[1]
     squares = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
-    for _ in range(200):
-        chance = expit(value @ design.T + offset)
-        slope = (weights * (outcome - chance)) @ design
-        bend = ((weights * chance * (1 - chance)) @ squares).reshape(-1, kinds, kinds) + 1e-12 * np.eye(kinds)
-        step = np.clip(np.linalg.solve(bend, slope[..., None])[..., 0], -1.0, 1.0)
-        value += step
-        if np.abs(step).max(initial=0.0) < 1e-10:
-            break
+    with threadpool_limits(1):  # sums over threads would round differently
+        for _ in range(200):
+            chance = expit(value @ design.T + offset)
+            slope = (weights * (outcome - chance)) @ design
+            bend = ((weights * chance * (1 - chance)) @ squares).reshape(-1, kinds, kinds) + 1e-12 * np.eye(kinds)
+            step = np.clip(np.linalg.solve(bend, slope[..., None])[..., 0], -1.0, 1.0)
+            value += step
+            if np.abs(step).max(initial=0.0) < 1e-10:
+                break
     return value

@@ -53,9 +53,12 @@ class Bootstrap:
         -------
         (1 + resamples,) or (1 + resamples, kind).
         """
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
         by_unit = np.zeros((len(self.units), *values.shape[1:]))
         np.add.at(by_unit, self.places(rows), values)
-        return np.asarray(self.weights @ by_unit)
+        with threadpool_limits(1):  # sums over threads would round differently
+            return np.asarray(self.weights @ by_unit)
 
     @property
     def zeros(self) -> int:

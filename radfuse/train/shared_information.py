@@ -50,7 +50,8 @@ def shared_information(table: FeatureTable, seed: int, permutations: int = PERMU
         rng = np.random.default_rng(seed)
         alike = units(table.group.loc[first.index])
         orders = [exchanged(alike, rng) for _ in range(permutations)]
-        grams = [standardised(block) @ standardised(block).T for block in (first, second)]
+        scaled = [standardised(block) for block in (first, second)]
+        grams = [_product(values, values.T) for values in scaled]
         for name, bare in (("cka", u_centred), ("rv", without_diagonal)):
             found, null = similarity(bare(grams[0]), bare(grams[1]), orders)
             row |= {name: found, f"{name}_chance": float(null.mean()), f"{name}_p": chance_p(found, null.tolist())}
@@ -73,7 +74,7 @@ def shared_classes(table: FeatureTable, seed: int) -> pd.DataFrame:
         first, second = _blocks(table, one, other, seed)
         if len(first) < FEWEST or not first.shape[1] or not second.shape[1]:
             continue
-        rho = np.abs(_ranks(first).T @ _ranks(second)) / len(first)
+        rho = np.abs(_product(_ranks(first).T, _ranks(second))) / len(first)
         kinds = [np.array([_class(str(column)) for column in block.columns]) for block in (first, second)]
         chance = float(np.sqrt(2 / (np.pi * (len(first) - 1))))
         for kind in sorted(set(kinds[0])):
@@ -133,6 +134,14 @@ def _blocks(table: FeatureTable, one: str, other: str, seed: int) -> tuple[pd.Da
         subjects = subjects[np.sort(drawn)]
     first, second = (block.loc[subjects] for block in blocks)
     return first.loc[:, first.nunique() > 1], second.loc[:, second.nunique() > 1]
+
+
+def _product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Multiply matrices by one thread: sums over several would round differently."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1):
+        return np.asarray(one @ other)
 
 
 def _class(column: str) -> str:

@@ -8,7 +8,11 @@ import pytest
 import yaml
 from conftest import radfuse
 
+from radfuse.cli.options import StudyOptions
 from radfuse.config import read_config
+from radfuse.data.reading.tables import read_manifest, read_table
+from radfuse.errors import CohortError, ConfigError
+from radfuse.run.tables import _stage_settings
 
 
 @pytest.fixture
@@ -106,3 +110,24 @@ def test_what_only_a_study_can_do_is_refused_on_a_table(arguments, manifest):
     done = radfuse(*arguments, "--dry-run", "--retry-failed", cwd=manifest.parent)
     assert done.returncode == 2
     assert f"--dry-run and --retry-failed cannot be given with {arguments[1]}" in done.stderr
+
+
+def test_subjects_and_runs_of_a_study_are_not_silently_ignored_on_a_table() -> None:
+    for options in (StudyOptions(subject=["a"]), StudyOptions(run="second")):
+        with pytest.raises(ConfigError, match=r"--(subject|run) cannot be given with --features"):
+            options.on_a_table("--features")
+    StudyOptions(subject=["a"]).on_a_table("--manifest")
+
+
+def test_a_table_or_manifest_without_rows_is_named(tmp_path: Path) -> None:
+    """A header alone was taken for text where numbers should be."""
+    (tmp_path / "t.csv").write_text("subject,CT.original_firstorder_Mean,image\n")
+    for read in (read_table, read_manifest):
+        with pytest.raises(CohortError, match=r"t\.csv has no rows"):
+            read(tmp_path / "t.csv")
+
+
+def test_a_setting_that_is_no_yaml_is_refused_on_a_table() -> None:
+    for override in ("train.splits=[", "train.bootstrap"):
+        with pytest.raises(ConfigError, match="--set"):
+            _stage_settings([override], "train")

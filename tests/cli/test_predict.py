@@ -38,7 +38,7 @@ def test_it_tells_scores_flags_and_what_a_score_is(found: Predicted, capsys: pyt
         "P2   early-logistic  0.400     without PET; harmonised: raw: CT (unseen batch z); seen in training",
         "P30  early-logistic  no score",
         "A score is what a model says: a probability only as far as the run's report shows it calibrated.",
-        "external AUC of early-logistic: 0.750 (0.50 to 0.90 by DeLong), 9 new patients, 4 events",
+        "external AUC of early-logistic: 0.750 (0.50 to 0.90 by DeLong), 9 patients, 4 events",
         "scores: predictions.csv",
     ]
     assert "note: P2 was seen in training" in said.err

@@ -55,6 +55,32 @@ def test_how_decisions_were_combined_and_which_features_were_steady() -> None:
     assert "ICC" not in paragraph()
 
 
+def test_imputation_and_selection_are_told_whatever_is_chosen() -> None:
+    assert "Imputation (median) and selection (anova) were fitted on training rows only." in paragraph()
+    assert stated(study_of())["missing"] == "median imputation, fitted in each fold"
+
+
+@pytest.mark.parametrize(
+    ("align", "said", "not_said"),
+    [
+        ({}, "resampled once, linearly, onto one grid", "Intensities"),
+        ({"interpolation": "bspline"}, "resampled once, by bspline, onto one grid", "linearly"),
+        ({"interpolation": {"PET": "lanczos", "CT": "linear"}}, "resampled once, linearly (PET by lanczos), onto", "CT by"),
+        ({"intensity": {"MR": ["n4", "zscore"], "CT": "physical"}},
+         "Intensities were brought to a scale: MR by n4 then zscore and CT by physical.", "Partial-volume"),
+        ({"fwhm_mm": {"PET": 6}, "partial_volume": {"PET": "rbv"}},
+         "Partial-volume effects were corrected, guided by the outlines: PET (rbv).", "blurred"),
+        ({"fwhm_mm": {"PET": 6, "CT": 1}, "partial_volume": {"PET": "rbv"}}, "common point spread", "Intensities"),
+        ({"registration": "demons"}, "Registration was demons, judged by mutual information", "demons, by"),
+        ({"registration": "bspline"}, "Registration was bspline, by mutual information", "judged"),
+    ],
+)  # fmt: skip
+def test_images_are_prepared_as_the_settings_say(align: dict[str, Any], said: str, not_said: str) -> None:
+    text = paragraph(align=align)
+    assert said in text
+    assert not_said not in text
+
+
 def test_papers_are_numbered_in_order_of_appearance_and_listed_once() -> None:
     settings = {"harmonize": {"harmonizer": "covbat"}, "train": {"classifiers": ["xgboost", "svm"]}}
     text, references = methods(study_of(**settings))

@@ -430,9 +430,9 @@ def test_a_learned_intensity_scale_travels_along_and_a_template_does_not(run: Fi
     found = exported._with_scales(inside, staged, export.Manifest.model_construct(files={name: sha256}))
     found.align.require()
     assert found.align.intensity["CT"][0] == Physical()
-    with pytest.raises(StageError, match="names landmarks scales/.*which the export does not hold"):
+    with pytest.raises(StageError, match=r"names landmarks scales/.*which the export does not hold"):
         exported._with_scales(inside, staged, export.Manifest.model_construct(files={}))
-    with pytest.raises(StageError, match="CT.json, which the settings of the run name, is not there"):
+    with pytest.raises(StageError, match=r"CT\.json, which the settings of the run name, is not there"):
         export._settings(with_scale(run, own), staged)
     template = HistogramMatch(template="patient.nii.gz", sha256=sha256)
     with pytest.raises(StageError, match="whose template is an image, and an export holds none"):

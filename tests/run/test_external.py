@@ -22,7 +22,7 @@ from radfuse.run.external import external_problems, external_tables, externally_
 from radfuse.run.judging import Judged, judge
 from radfuse.run.session import Session
 from radfuse.run.store import Redo, Store, file_digest
-from radfuse.run.study import report_study, train_study
+from radfuse.run.study import public_settings, report_study, train_study
 from radfuse.train.stage import Train
 
 ARMS = ("early-logistic", "single-PET-logistic")
@@ -240,6 +240,14 @@ def test_a_test_that_cannot_be_done_costs_the_study_nothing_else(done: Done) -> 
         assert said in problem.what
         pd.testing.assert_frame_equal(found.auc, done.judged.auc)
         assert found.tables == {}
+
+
+def test_no_path_of_this_machine_is_in_the_report_or_mlflow(done: Done) -> None:
+    there = External(manifest=done.folder / "other" / "manifest.csv", tables=(done.folder / "other" / "facts.csv",))
+    settings = public_settings(done.config.model_copy(update={"external": there}))
+    assert settings["external"]["manifest"] == "manifest.csv"
+    assert settings["external"]["tables"] == ["facts.csv"]
+    assert str(done.folder) not in str(settings)
 
 
 def test_no_external_cohort_and_no_declared_comparison_is_no_test(done: Done) -> None:

@@ -32,7 +32,7 @@ from radfuse.run import fitted, newcomers, predict
 from radfuse.run.demo import write_demo
 from radfuse.run.fitted import FittedRun
 from radfuse.run.lock import alone
-from radfuse.run.newcomers import Newcomers, read_newcomers
+from radfuse.run.newcomers import Newcomers, read_measured, read_newcomers
 from radfuse.run.predict import Predicted, feature_table, judge_externally, looked_at, predict_patients, score_row
 from radfuse.run.progress import Silent
 from radfuse.run.session import Session
@@ -642,6 +642,12 @@ def test_a_column_that_nobody_has_is_named(rng: np.random.Generator, tmp_path: P
     found = feature_table(by_hand(tmp_path, table), patients("N1", "N2"), store, {"N2": Problem("N2", "gone")})
     assert list(found.values.columns) == list(table.values.columns)
     assert found.values["PET.original_firstorder_F0"].isna().all()
+
+
+def test_a_table_without_one_of_the_models_columns_is_refused(rng: np.random.Generator, tmp_path: Path) -> None:
+    (tmp_path / "facts.csv").write_text("subject,age,batch\nN1,60,a\n")
+    with pytest.raises(CohortError, match=r"none of the 9 columns that the models were fitted on; found age, batch"):
+        read_measured(by_hand(tmp_path, made(rng)), tmp_path / "facts.csv", [], [])
 
 
 def test_the_external_auc_against_a_worked_example(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -45,7 +45,11 @@ def test_names_of_digits_are_found_in_tables_and_settings_and_not_among_numbers(
     (tmp_path / "points.csv").write_text("arm,n\nearly,2000\n")
     model(tmp_path, iterations=10000, share=0.2000, values=np.array([1002, 2000]))
     refuse_patients(tmp_path, run)
-    for name, text in {"run.yaml": "who: '2000'\n", "known.json": '["1002"]', "points.csv": "subject,n\n6787,1\n"}.items():
+    for name, text in {
+        "run.yaml": "who: '2000'\n",
+        "known.json": '["1002"]',
+        "points.csv": "subject,n\n6787,1\n",
+    }.items():
         (tmp_path / "further").mkdir(exist_ok=True)
         (tmp_path / "further" / name).write_text(text)
         with pytest.raises(StageError, match=f"further/{name} would hold"):

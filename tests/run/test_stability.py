@@ -433,6 +433,7 @@ def test_what_a_shift_would_do_is_computed_once_and_the_most_doubtful_are_shown(
         table = study.tables["sensitivity"]
         assert list(table["scan"]) == ["PET"] * 3  # the reference is not registered
         assert set(table["error_mm"]) == {2.0}
+        assert len(pd.read_csv(session.store.folder("sensitivity") / "sensitivity.csv")) == 3
         aligned = load_aligned(session.store, table["subject"][0])
         inside = aligned.volumes["PET"].array[aligned.masks["PET"].inside]
         assert table["mean"][0] == pytest.approx(float(inside.astype(float).mean()))
@@ -442,6 +443,17 @@ def test_what_a_shift_would_do_is_computed_once_and_the_most_doubtful_are_shown(
     with opened(tmp_path) as session:
         pd.testing.assert_frame_equal(sensitivities(session), table)
         assert session.executor.done == []  # type: ignore[attr-defined]
+        first = table["subject"][0]
+        record = session.store.read("sensitivity", first)
+        assert record is not None
+        session.store.close(replace(record, status="failed", findings={}, what="no such volume"))
+        assert first not in set(sensitivities(session)["subject"])  # told of those of whom it can be told
+        session.store.close(replace(record, status="failed", findings={}, transient=True))
+        assert len(sensitivities(session)) == 3  # a failure of the machine is tried again
+        own = session.config.align.model_copy(update={"mask": "own"})
+        session.config = session.config.model_copy(update={"align": own})
+        assert session.ledger.done(own, first) is not None  # the ledger keeps its keys
+        assert sensitivities(session).empty  # a region drawn on the scan itself lies on it
     with opened(tmp_path, "report.registration_error_mm=4.0") as session:
         stated = sensitivities(session)
         assert set(stated["error_from"]) == {"stated"}

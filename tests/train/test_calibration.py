@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from radfuse.data.predictions import Predictions
 from radfuse.train.calibration import calibration_curve, calibration_table, recalibrated
@@ -117,3 +118,16 @@ def test_below_every_probability_a_model_treats_everyone():
     low = found[found["threshold"] < 0.3]
     assert low["net_benefit"].to_numpy() == pytest.approx(low["treat_all"].to_numpy(), abs=1e-12)
     assert (found["threshold"].min(), found["threshold"].max(), len(found)) == (0.05, 0.6, 56)
+
+
+def test_the_number_of_threads_changes_no_digit():
+    rng = np.random.default_rng(0)
+    outcome = np.tile(np.arange(400) % 3 == 0, 10).astype(int)
+    score = expit(outcome + rng.normal(size=4000)).reshape(10, 400)
+    parts = [told(outcome[:400].tolist(), row.tolist()).rows.assign(repeat=repeat) for repeat, row in enumerate(score)]
+    predictions = Predictions(pd.concat(parts, ignore_index=True))
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(decision_table(predictions, ["early-logistic"], Bootstrap(predictions, 2000, 0.95, 0)))
+    pd.testing.assert_frame_equal(*found, check_exact=True)

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from radfuse.data.table import FeatureTable
 from radfuse.train.shared_information import (
@@ -157,3 +158,16 @@ def test_a_large_cohort_is_sampled_and_a_tiny_one_left_out(rng: np.random.Genera
     assert shared_information(tiny, 0).empty
     assert shared_classes(tiny, 0).empty
     assert shared_information(table_of(CT=rng.normal(size=(9, 2))), 0).empty
+
+
+def test_the_number_of_threads_changes_no_digit():
+    rng = np.random.default_rng(0)
+    blocks = {f"M{place}": rng.normal(size=(51 + place, 1200))[:51] for place in range(4)}
+    table = table_of(**blocks)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append((shared_information(table, 0, permutations=5), shared_classes(table, 0)))
+    assert len(found[0][0]) == 6
+    for one, other in zip(*found, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)

@@ -221,10 +221,23 @@ def test_balanced_margins_leave_the_sigmoid_at_the_prevalence(rare):
     assert abs(model.predict_proba(values)[:, 1].mean() - 1 / 6) < 0.05
 
 
+def test_of_equals_the_first_wins_whatever_the_order_of_their_folds(make_table, harmonizer, monkeypatch):
+    """The same AUCs in another order of the folds add up to another last digit, and are no better."""
+    table, train = make_table(subjects=30, features=4), Train.model_validate(QUICK)
+    rng, first = np.random.default_rng(0), np.arange(1, FOLDS * REPEATS + 1) / 12
+    second = next(each for _ in range(100) if np.average(each := rng.permutation(first)) > np.average(first))
+    said = iter([*first, *second])
+    monkeypatch.setattr("radfuse.train.steps.tuned._within", lambda model, rows, outcome: next(said))
+    arm = next(arm for arm in train.arms(table) if arm.name == "single-CT-logistic_tuned")
+    model = arm.fitted(table.rows(), table.outcome, harmonizer)
+    assert next(said, None) is None
+    assert model[-1].tuning_ == {"strength": 1e-6}
+
+
 def test_the_judgement_knows_whose_scores_are_risks():
-    """Those of a balanced machine are, by its sigmoid; those of a tuned one are not where tuning may balance it."""
-    members = ["logistic", {"method": "logistic", "tune": {"class_weight": ["none", "balanced"]}},
-               {"method": "lda", "class_weight": "balanced"}, {"method": "svm", "class_weight": "balanced"}]  # fmt: skip
+    """Those of a balanced machine are, by its sigmoid; those of a tuned model not, where tuning may balance it."""
+    balanced = [{"method": method, "class_weight": "balanced"} for method in ("lda", "svm")]
+    members = ["logistic", {"method": "logistic", "tune": {"class_weight": ["none", "balanced"]}}, *balanced]
     classifiers = Train(classifiers=members).classifiers
     arms = pd.DataFrame({"classifier": [member.title for member in classifiers], "fusion": "early", "modalities": "CT",
                          "subject": "S1", "repeat": 0, "fold": 0, "outcome": 1, "score": 0.5})  # fmt: skip

@@ -43,6 +43,8 @@ def read_table(path: Path, key: str = "subject") -> pd.DataFrame:
             f"{path} has no column {key!r}; found {', '.join(map(str, table.columns[:12]))}",
             hint=f"Name the subject column one of {', '.join(ALIASES[key])}.",
         )
+    if table.empty:
+        raise CohortError(f"{path} has no rows")
     if table[found].isna().any():
         raise CohortError(f"{path}: row {int(table[found].isna().argmax()) + 2} has no {found}")
     return table.rename(columns={found: key}).assign(**{key: table[found].astype(str).str.strip()}).set_index(key)

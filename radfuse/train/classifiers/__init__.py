@@ -20,7 +20,8 @@ class Classifier(Component):
 
     A balanced classifier answers as if both outcomes were equally common: its probabilities of the rarer outcome are
     too high, so that they are no risks (Brier score and calibration suffer), while the order of the patients, and with
-    it the AUC, changes little [van den Goorbergh et al. 2022, doi:10.1093/jamia/ocac093].
+    it the AUC, changes little [van den Goorbergh et al. 2022, doi:10.1093/jamia/ocac093]. A member that learns its
+    probabilities afterwards, from the outcomes as they are, says so by ``probabilistic``.
     """
 
     grid: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
