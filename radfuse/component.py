@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SerializationInfo, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
-
 LONGEST = 200
 """Characters of a rejected value that an error shows."""
 

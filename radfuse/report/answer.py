@@ -75,9 +75,11 @@ def _beaten(models: pd.DataFrame, bar: float, what: str) -> Words:
     losing = models.loc[models["auc"] <= bar, "arm"].astype(str)
     count, of = len(losing), len(models)
     if not count:
-        return Words(f"Each of the {of} arms has a higher AUC than {what} ({number(bar)}).")
+        who = f"Each of the {of} arms" if of > 1 else "The one arm"
+        return Words(f"{who} has a higher AUC than {what} ({number(bar)}).")
     if count == of:
-        return Words(f"None of the {of} arms beats {what} (AUC {number(bar)}).", "caution")
+        who = f"None of the {of} arms beats" if of > 1 else "The one arm does not beat"
+        return Words(f"{who} {what} (AUC {number(bar)}).", "caution")
     winning = models.loc[models["auc"] > bar, "arm"].astype(str)
     text = f"{count} of {of} arms do not beat {what} (AUC {number(bar)})"
     if count <= NAMED:

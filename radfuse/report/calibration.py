@@ -60,8 +60,7 @@ def _table(caption: str, rows: pd.DataFrame) -> Table:
     cells = [
         (str(row["arm"]), number(row["brier"], 3), interval(row["brier_low"], row["brier_high"], 3),
          number(row["brier_prevalence"], 3), number(row["brier_scaled"]), number(row["intercept"]),
-         number(row["slope"]),
-         DASH if pd.isna(row["slope_low"]) else interval(row["slope_low"], row["slope_high"]))
+         number(row["slope"]), interval(row["slope_low"], row["slope_high"]))
         for row in rows.to_dict("records")
     ]  # fmt: skip
     return Table(caption, COLUMNS, cells, COLUMNS[1:])

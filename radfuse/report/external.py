@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from radfuse.data.study import Study
-from radfuse.report.section import DASH, Block, Fold, Section, Table, Words, interval, number
+from radfuse.report.section import Block, Fold, Section, Table, Words, interval, number
 
 FIRST = ("arm", "n", "events", "auc", "ci_low", "ci_high")
 COLUMNS = ("arm", "n", "events", "AUC", "interval")
@@ -39,7 +39,7 @@ def _auc(found: pd.DataFrame | None) -> list[Block]:
         return [Words("No AUC: the tables tell no outcome of patients who are new.", "absent")]
     rows = [
         (str(row["arm"]), str(row["n"]), str(row["events"]), number(row["auc"], 3),
-         interval(row["ci_low"], row["ci_high"], 3) if row["ci_low"] == row["ci_low"] else DASH)
+         interval(row["ci_low"], row["ci_high"], 3))
         for row in found.to_dict("records")
     ]  # fmt: skip
     blocks: list[Block] = [Table("AUC with DeLong's interval", COLUMNS, rows, COLUMNS[1:])]

@@ -26,8 +26,8 @@ def methods(study: Study) -> tuple[str, list[str]]:
         _align(_part(config, "align")),
         _fuse(_part(config, "fuse")),
         _extract(_part(config, "extract"), study),
-        _harmonize(_part(config, "harmonize")),
-        *_train(_part(config, "train")),
+        _harmonize(_part(config, "harmonize"), study),
+        *_train(_part(config, "train"), study),
         _versions(study),
     ]
     return numbered(" ".join(line for line in lines if line))
@@ -135,11 +135,19 @@ def _extract(extract: Settings, study: Study) -> str:
     return f"{text} Regions derived from the drawn ones were measured too: {joined(derived)}." if derived else text
 
 
-def _harmonize(harmonize: Settings) -> str:
+def has_batches(study: Study) -> bool:
+    """Whether any modality has batch labels, without which no harmoniser does anything; so where nothing is known."""
+    table = study.table
+    return table is None or any(table.batch_of(modality) is not None for modality in table.modalities)
+
+
+def _harmonize(harmonize: Settings, study: Study) -> str:
     harmonizer = _part(harmonize, "harmonizer")
     name = method_of(harmonizer)
     if not name:
         return ""
+    if not has_batches(study):
+        return "Features were not harmonised: no batches were declared."
     if name == "none":
         return "Features were not harmonised between batches."
     protect = [str(each) for each in harmonizer.get("protect") or ()]
@@ -159,13 +167,15 @@ def _models(train: Settings, setting: str = "", plain: Sequence[object] = ()) ->
     return list(dict.fromkeys(cited(method_of(member)) for member in members))
 
 
-def _train(train: Settings) -> list[str]:
+def _train(train: Settings, study: Study) -> list[str]:
     if not train:
         return []
     found = []
     classifiers = _models(train)
     levels = [_level(member) for member in train.get("fusions") or ()]
-    if classifiers and levels:
+    if classifiers and study.table is not None and len(study.table.single) < 2:
+        found.append(f"Models were {joined(classifiers)}.")
+    elif classifiers and levels:
         found.append(f"Models were {joined(classifiers)}, with {joined(levels)} fusion beside each modality alone.")
     tuned, balanced = _models(train, "tune", (False,)), _models(train, "class_weight", ("none",))
     if tuned:
@@ -193,8 +203,9 @@ def _train(train: Settings) -> list[str]:
     if "folds" in splits and "repeats" in splits:
         seed = f" (seed {splits['seed']})" if "seed" in splits else ""
         found.append(
-            f"All arms shared one set of stratified splits by subject, {splits['folds']} folds repeated "
-            f"{splits['repeats']} times{seed}."
+            f"All arms shared one set of stratified splits by subject, {splits['folds']} folds"
+            + (f" repeated {splits['repeats']} times" if splits["repeats"] > 1 else "")
+            + f"{seed}."
         )
     elif "site" in splits:
         named = "" if splits["site"] == "batch.*" else f" ({splits['site']})"

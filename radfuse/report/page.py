@@ -33,12 +33,11 @@ from radfuse.report.sites import sites
 
 def compose(study: Study, title: str, examples: int, resamples: int, seed: int) -> tuple[str, dict[str, bytes]]:
     """Give the page, and the charts and texts that are also kept beside it."""
+    has_images = "align" in study.config or not study.config  # a feature table of one's own knows of none
     sections = [
         answer(study),
         cohort(study),
-        alignment(study, examples),
-        fused(study, examples),
-        overlays(study, examples),
+        *(section(study, examples) for section in (alignment, fused, overlays) if has_images),
         features(study),
         batches(study),
         curves(study, resamples, seed),

@@ -154,14 +154,15 @@ def percent(value: object, digits: int = 0) -> str:
 
 
 def interval(low: object, high: object, digits: int = 2) -> str:
-    """Set an interval.
+    """Set an interval; a dash where both ends are absent.
 
     Examples
     --------
-    >>> interval(0.5, 0.75)
-    '0.50 to 0.75'
+    >>> interval(0.5, 0.75), interval(None, float("nan")) == DASH
+    ('0.50 to 0.75', True)
     """
-    return f"{number(low, digits)} to {number(high, digits)}"
+    ends = number(low, digits), number(high, digits)
+    return DASH if ends == (DASH, DASH) else " to ".join(ends)
 
 
 def split_long(table: Table, shown: int) -> list[Block]:

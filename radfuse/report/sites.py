@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from radfuse.data.study import Study
-from radfuse.report.section import DASH, Block, Fold, Section, Table, Words, interval, number
+from radfuse.report.section import Block, Fold, Section, Table, Words, interval, number
 
 COLUMNS = ("site", "arm", "n", "events", "AUC", "interval")
 POLICIES = {
@@ -76,6 +76,6 @@ def _rows(found: pd.DataFrame) -> list[tuple[str, ...]]:
     ordered = found.assign(site=found["site"].astype(str)).sort_values("site", kind="stable")
     return [
         (row["site"], str(row["arm"]), str(row["n"]), str(row["events"]), number(row["auc"], 3),
-         interval(row["ci_low"], row["ci_high"], 3) if row["ci_low"] == row["ci_low"] else DASH)
+         interval(row["ci_low"], row["ci_high"], 3))
         for row in ordered.to_dict("records")
     ]  # fmt: skip

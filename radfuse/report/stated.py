@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from radfuse.data.study import Study
-from radfuse.report.methods import joined, method_of
+from radfuse.report.methods import has_batches, joined, method_of
 
 LEVELS = {"early", "intermediate", "late"}
 
@@ -74,7 +74,7 @@ def _table(study: Study, harmonize: Mapping[str, Any], train: Mapping[str, Any])
         dealt = "" if "site" in (train.get("splits") or {}) else "; folds are stratified by outcome"
         found["imbalance"] = f"{events} events among {rows} subjects{dealt}"
     harmonizer = method_of(harmonize.get("harmonizer"))
-    if harmonizer and harmonizer != "none":
+    if harmonizer and harmonizer != "none" and has_batches(study):
         found["confounders"] = (
             f"batches harmonised by {harmonizer} in each fold; the batch alone is a baseline, and AUCs within batches "
             "are in the table of arms"

@@ -202,7 +202,8 @@ def _settings(run: FittedRun, folder: Path) -> dict[str, Any]:
         for step, described in zip(steps, dumped if isinstance(dumped, list) else [dumped], strict=True):
             if isinstance(step, HistogramMatch):
                 raise StageError(
-                    f"align.intensity.{modality} is histogram_match, whose template is an image, and an export holds none",
+                    f"align.intensity.{modality} is histogram_match, whose template is an image, and an export holds "
+                    "none",
                     hint="A run with landmarks (`radfuse landmarks`, nyul) can be exported.",
                 )
             if step.reads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,13 @@ import pandas as pd
 from radfuse.config import Config
 from radfuse.data.cohort import Problem
 from radfuse.data.reading.tables import read_manifest, read_table
-from radfuse.errors import RadfuseError
+from radfuse.data.table import FeatureTable
+from radfuse.errors import ConfigError, RadfuseError
 from radfuse.run.fitted import FittedRun
 from radfuse.run.judging import Judged, load_table
 from radfuse.run.ledger import DECIDING
 from radfuse.run.predict import predict_patients
+from radfuse.run.predictor import EVERY_ARM
 from radfuse.run.progress import Listener
 from radfuse.run.session import Session
 from radfuse.run.store import Record, Store, digest, digests, file_digest, libraries
@@ -40,6 +43,18 @@ def external_problems(config: Config) -> list[Problem]:
         except RadfuseError as error:
             problems.append(Problem("", f"external: {error.message}", error.hint))
     return problems
+
+
+def require_arms(config: Config, table: FeatureTable) -> None:
+    """Refuse an external test of arms that the study does not have, before anything is trained."""
+    known = [arm.name for arm in config.train.arms(table)]
+    unknown = [name for name in config.external.arms if name not in (*known, EVERY_ARM)]
+    if unknown:
+        close = get_close_matches(unknown[0], known, n=1)
+        raise ConfigError(
+            f"external.arms: the study has no arm {unknown[0]!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
+            hint=f"Known: {', '.join(known)}, {EVERY_ARM}.",
+        )
 
 
 def externally_tested(session: Session, judged: Judged) -> Judged:

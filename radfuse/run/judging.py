@@ -185,7 +185,10 @@ def with_tables(store: Store, judged: Judged, tables: Mapping[str, pd.DataFrame]
 
 def read_tables(store: Store) -> dict[str, pd.DataFrame]:
     """The tables of the last judgement, by name."""
-    return {path.stem: pd.read_csv(path) for path in sorted((store.root / "report" / TABLES).glob("*.csv"))}
+    paths = sorted((store.root / "report" / TABLES).glob("*.csv"))
+    # A site 01 is not 1, and NA is a continent; what is absent was written as nothing.
+    text = dict.fromkeys(("subject", "site"), str)
+    return {path.stem: pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""]) for path in paths}
 
 
 def _evidence(store: Store, arms: Sequence[str]) -> dict[str, pd.DataFrame]:

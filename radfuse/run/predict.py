@@ -16,7 +16,7 @@ import radfuse
 from radfuse.data.cohort import Problem
 from radfuse.data.names import modality_of, region_of
 from radfuse.data.table import BATCH, CONTEXT, FeatureTable, feature_columns
-from radfuse.errors import ConfigError, DataError, RadfuseError
+from radfuse.errors import DataError, RadfuseError
 from radfuse.harmonize.labels import text_of
 from radfuse.run import subjects
 from radfuse.run.device import choose_device
@@ -29,7 +29,7 @@ from radfuse.run.newcomers import Newcomers, learned_from, read_measured, read_n
 from radfuse.run.predictor import Predictor
 from radfuse.run.progress import Listener
 from radfuse.run.session import failure_table
-from radfuse.run.store import Store, file_digest, write, write_text
+from radfuse.run.store import Store, file_digest, require_csv, write, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
 from radfuse.train.calibration import recalibrated
 from radfuse.train.clinical import CLINICAL, lacks_facts
@@ -80,7 +80,7 @@ def predict_patients(
     names : of arms; empty is the primary one, ``all`` is every one.
     output : the CSV to write.
     """
-    _require_csv(output)
+    require_csv(output)
     arms = run.arms(names)
     new = read_newcomers(run, manifest, tables, arms)
     store = Store(output.with_suffix(".radfuse"))
@@ -101,7 +101,7 @@ def predict_measured(
     features, tables : see `radfuse.run.newcomers.read_measured`.
     names, output : as for `predict_patients`.
     """
-    _require_csv(output)
+    require_csv(output)
     arms = run.arms(names)
     new, values = read_measured(run, features, tables, arms)
     ids = [subject for subject in new.cohort.ids if subject not in new.refused]
@@ -353,11 +353,6 @@ def _scored(
     external, notes = judge_externally(run, new, scores)
     found = Predicted(scores, external, _problems(failed, scores), (*new.notes, *_warnings(new, run), *notes))
     return _written(run, arms, found, given, output)
-
-
-def _require_csv(output: Path) -> None:
-    if output.suffix != ".csv":
-        raise ConfigError(f"-o {output}: expected a name that ends in .csv")
 
 
 def _written(

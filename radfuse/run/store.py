@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from radfuse.errors import StageError
+from radfuse.errors import ConfigError, StageError
 
 RECORD = "record.json"
 
@@ -169,6 +169,12 @@ def process_lives(process: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def require_csv(output: Path) -> None:
+    """Refuse a table to write whose name says another format."""
+    if output.suffix != ".csv":
+        raise ConfigError(f"-o {output}: expected a name that ends in .csv", hint="Other files go beside it.")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -28,7 +28,7 @@ from radfuse.run.controls import (
     with_shared,
 )
 from radfuse.run.environment import environment
-from radfuse.run.external import TABLE, external_problems, external_tables, externally_tested
+from radfuse.run.external import TABLE, external_problems, external_tables, externally_tested, require_arms
 from radfuse.run.failures import judged_key, judged_state
 from radfuse.run.harmonizing import DIAGNOSTICS, verdicts, write_harmonized
 from radfuse.run.judging import JUDGED, PREDICTIONS, Judged, judge, plan_arms, read_tables
@@ -124,6 +124,7 @@ def train_study(
     config, table = session.config, session.table()
     of = Judging(session.store, table, config.train, config.harmonize)
     require(of, asked)
+    require_arms(config, table)
     session.describe()
     judged = judge(
         session.store, table, config.train, config.harmonize, session.executor, session.listener, session.log,

@@ -43,7 +43,7 @@ from radfuse.run.logs import RunLog
 from radfuse.run.models import save_model
 from radfuse.run.progress import Listener
 from radfuse.run.session import failure_table
-from radfuse.run.store import Store, digest, file_digest, libraries, write, write_bytes, write_text
+from radfuse.run.store import Store, digest, file_digest, libraries, require_csv, write, write_bytes, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
 from radfuse.run.tracking import Trained, tracked
 from radfuse.train.stage import Train
@@ -71,7 +71,7 @@ def extract_table(
     overrides : settings of ``extract`` and ``execution``.
     output : the CSV to write; ``.parquet`` and ``diagnostics`` go beside it.
     """
-    _require_csv(output)
+    require_csv(output)
     chosen, modalities = only
     cohort = Cohort.assemble(read_manifest(manifest), {}, Columns(), manifest.resolve().parent, modalities)
     cohort.require_sound()
@@ -128,7 +128,7 @@ def harmonize_table(
     """
     if columns["batch"] is None:
         raise ConfigError("harmonising needs --batch", hint="Name the column of --subjects with the scanner or site.")
-    _require_csv(output)
+    require_csv(output)
     covariates = _covariates(columns)
     stage, batch = _harmonize(covariates, overrides, columns["batch"])
     wanted = (*covariates, *getattr(stage.harmonizer, "protect", ()), *stage.harmonizer.facts)
@@ -209,12 +209,6 @@ def _write_page(store: Store, table: FeatureTable, settings: Mapping[str, Any], 
     for file, content in page.files.items():
         write_bytes(folder / file, content)
     write_text(folder / "index.html", page.html)
-
-
-def _require_csv(output: Path) -> None:
-    if output.suffix != ".csv":
-        raise ConfigError(f"-o {output}: expected a name that ends in .csv", hint="A Parquet file goes beside it.")
-    output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _own_table(features: Path, facts: Path | None, columns: Columns) -> FeatureTable:

@@ -284,6 +284,7 @@ def _record_model(path: Path, table: FeatureTable) -> ModelInfo:
         pip_requirements=REQUIREMENTS,
         serialization_format="skops",
         skops_trusted_types=trusted_types(path),
+        tags=_owner(),
     )
 
 

@@ -3,6 +3,7 @@
 from radfuse.config import Config
 from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.reading.images import read_geometry
+from radfuse.data.reading.tables import read_manifest
 from radfuse.data.table import OUTCOME
 from radfuse.errors import ConfigError, RadfuseError
 from radfuse.run.external import external_problems
@@ -15,7 +16,13 @@ from radfuse.run.session import settled
 def problems_of(config: Config) -> list[Problem]:
     """List every fault of a study; headers are read, voxels are not."""
     cohort = config.read_cohort()
-    found = [*cohort.problems, *_header_problems(cohort), *_batch_problems(cohort), *outcome_problems(config, cohort)]
+    found = [
+        *cohort.problems,
+        *_unknown_modalities(config),
+        *_header_problems(cohort),
+        *_batch_problems(cohort),
+        *outcome_problems(config, cohort),
+    ]
     return list(dict.fromkeys([*found, *region_problems(config, cohort), *external_problems(config)]))
 
 
@@ -45,6 +52,20 @@ def outcome_problems(config: Config, cohort: Cohort) -> list[Problem]:
     except ConfigError as error:
         return [Problem("", error.message, error.hint)]
     return unsaid_problems(config, facts)
+
+
+def _unknown_modalities(config: Config) -> list[Problem]:
+    """A setting of a modality that no image has does nothing, such as one with a slip in its name."""
+    there = list(dict.fromkeys(read_manifest(config.cohort.root / config.cohort.manifest)["modality"]))
+    align = config.align
+    given = {name: list(getattr(align, name)) for name in ("intensity", "fwhm_mm", "partial_volume")}
+    given["interpolation"] = list(align.interpolation) if isinstance(align.interpolation, dict) else []
+    return [
+        Problem("", f"align.{setting}.{name} is for no image of the manifest; it has {', '.join(there)}", fatal=False)
+        for setting, own in given.items()
+        for name in own
+        if name not in there
+    ]
 
 
 def _header_problems(cohort: Cohort) -> list[Problem]:

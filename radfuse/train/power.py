@@ -106,10 +106,13 @@ def visible(gain: float | None, ones: int, correlation: float) -> str:
     Examples
     --------
     >>> visible(0.153, 14, 0.6)
-    'With 14 events, differences under about 0.15 between these two arms cannot be seen (80 % power at p < 0.05, \
-scores correlated at 0.60; Hanley-McNeil).'
+    'With 14 events, a true difference under about 0.15 between these two arms would be missed more than one time in \
+five (p < 0.05, scores correlated at 0.60; Hanley-McNeil).'
     """
-    basis = f"({100 * POWER:g} % power at p < {ALPHA:g}, scores correlated at {correlation:.2f}; Hanley-McNeil)"
+    basis = f"(p < {ALPHA:g}, scores correlated at {correlation:.2f}; Hanley-McNeil)"
     if gain is None:
         return f"With {ones} events, not even a perfect arm could be told from the other one {basis}."
-    return f"With {ones} events, differences under about {gain:.2f} between these two arms cannot be seen {basis}."
+    return (
+        f"With {ones} events, a true difference under about {gain:.2f} between these two arms would be missed more "
+        f"than one time in five {basis}."
+    )

@@ -10,7 +10,10 @@ from conftest import radfuse
 
 from radfuse.run.demo import write_demo
 
-FAST = ("--set", "fuse.methods=[average]", "--set", "train.splits.repeats=1", "--set", "train.splits.folds=2")
+FAST = (
+    "--set", "align.registration=none", "--set", "fuse.methods=[average]",
+    "--set", "train.splits.repeats=1", "--set", "train.splits.folds=2",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from conftest import radfuse
 from radfuse.run.demo import write_demo
 
 SETTINGS = (
+    "--set", "align.registration=none",
     "--set", "fuse.methods=[average, laplacian]",
     "--set", "train.splits={folds: 2, repeats: 2, seed: 0}",
     "--set", "train.fusions=[early, late]",

@@ -104,7 +104,7 @@ def test_the_answer_tells_what_the_correction_leaves(study: Study):
     kept = int((table["p_holm"] < 0.05).sum())
     assert "Counted as one of the 8 comparisons of fusion levels with single modalities" in said
     assert f"after the correction {kept} of the 8 stay below 0.05" in said
-    assert "differences under about" in said
+    assert "a true difference under about" in said
     assert corrected(replace(study, contrast=None)) is None
     assert corrected(replace(study, tables={})) is None
     elsewhere = {"arm": "early-logistic", "against": "baseline-volume"}

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from radfuse.data.table import FeatureTable
 from radfuse.report.checklist import AUTHOR, CLEAR, METRICS, checklist_files
 from radfuse.report.citations import REFERENCES, listed, numbered
 from radfuse.report.methods import methods, methods_file
+from radfuse.report.page import compose
 from radfuse.report.stated import stated
 
 COHORT = {"cohort": {"manifest": "m.csv", "outcome": "y", "modalities": ["CT", "PET"]}}
@@ -21,7 +23,7 @@ COHORT = {"cohort": {"manifest": "m.csv", "outcome": "y", "modalities": ["CT", "
 def study_of(**settings: Any) -> Study:
     config = Config.model_validate({**COHORT, **settings}).model_dump(mode="json")
     values = pd.DataFrame({"CT.a": [1.0, 2.0], "PET.a": [3.0, 4.0]}, index=pd.Index(["A", "B"], name="subject"))
-    facts = pd.DataFrame({"outcome": [0, 1]}, index=values.index)
+    facts = pd.DataFrame({"outcome": [0, 1], "batch.CT": ["a", "b"]}, index=values.index)
     nobody = pd.DataFrame(columns=["subject", "stage", "what", "hint"])
     return Study("s", config, facts, nobody, table=FeatureTable(values, facts))
 
@@ -65,7 +67,7 @@ def test_imputation_and_selection_are_told_whatever_is_chosen() -> None:
     [
         ({}, "resampled once, linearly, onto one grid", "Intensities"),
         ({"interpolation": "bspline"}, "resampled once, by bspline, onto one grid", "linearly"),
-        ({"interpolation": {"PET": "lanczos", "CT": "linear"}}, "resampled once, linearly (PET by lanczos), onto", "CT by"),
+        ({"interpolation": {"PET": "lanczos", "CT": "linear"}}, "once, linearly (PET by lanczos), onto", "CT by"),
         ({"intensity": {"MR": ["n4", "zscore"], "CT": "physical"}},
          "Intensities were brought to a scale: MR by n4 then zscore and CT by physical.", "Partial-volume"),
         ({"fwhm_mm": {"PET": 6}, "partial_volume": {"PET": "rbv"}},
@@ -79,6 +81,29 @@ def test_images_are_prepared_as_the_settings_say(align: dict[str, Any], said: st
     text = paragraph(align=align)
     assert said in text
     assert not_said not in text
+
+
+def test_a_table_without_batches_or_of_one_modality_claims_neither_harmonising_nor_fusion() -> None:
+    study = study_of(harmonize={"harmonizer": "combat"}, train={"splits": {"repeats": 1}})
+    assert study.table is not None
+    values = study.table.values[["CT.a"]]
+    alone = replace(study, table=FeatureTable(values, study.table.subjects[["outcome"]]))
+    text, _ = methods(alone)
+    assert "Features were not harmonised: no batches were declared." in text
+    assert "combat" not in text
+    assert "fusion beside" not in text
+    assert "5 folds (seed 0)." in text
+    assert "confounders" in stated(study)
+    assert "confounders" not in stated(alone)
+
+
+def test_a_table_of_ones_own_has_no_sections_of_images() -> None:
+    """Its readers were told to run `radfuse align`, which cannot do anything there."""
+    study = study_of()
+    table = replace(study, config={name: study.config[name] for name in ("train", "harmonize")})
+    for each, there in ((study, True), (table, False)):
+        html, _ = compose(each, "title", 2, 10, 0)
+        assert ("radfuse align" in html, "radfuse fuse" in html) == (there, there)
 
 
 def test_papers_are_numbered_in_order_of_appearance_and_listed_once() -> None:

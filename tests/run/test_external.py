@@ -15,14 +15,16 @@ from sklearn.metrics import roc_auc_score
 
 from radfuse.config import Config, External, read_config
 from radfuse.data.study import Study
+from radfuse.errors import ConfigError
 from radfuse.report.external import external
 from radfuse.run import predict, session, tracking
 from radfuse.run.demo import write_demo
-from radfuse.run.external import external_problems, external_tables, externally_tested
+from radfuse.run.external import external_problems, external_tables, externally_tested, require_arms
 from radfuse.run.judging import Judged, judge
 from radfuse.run.session import Session
 from radfuse.run.store import Redo, Store, file_digest
 from radfuse.run.study import public_settings, report_study, train_study
+from radfuse.run.validate import problems_of
 from radfuse.train.stage import Train
 
 ARMS = ("early-logistic", "single-PET-logistic")
@@ -240,6 +242,21 @@ def test_a_test_that_cannot_be_done_costs_the_study_nothing_else(done: Done) -> 
         assert said in problem.what
         pd.testing.assert_frame_equal(found.auc, done.judged.auc)
         assert found.tables == {}
+
+
+def test_an_arm_that_the_study_does_not_have_is_refused_before_training(done: Done) -> None:
+    with done.open(external=External(arms=("early-logistik", "all"))) as opened:
+        with pytest.raises(ConfigError, match="no arm 'early-logistik'; did you mean 'early-logistic'"):
+            require_arms(opened.config, opened.table())
+        require_arms(done.config, opened.table())
+
+
+def test_a_setting_of_a_modality_that_no_image_has_is_told(done: Done) -> None:
+    align = done.config.align.model_copy(update={"fwhm_mm": {"PET": 5.0, "PETT": 5.0}})
+    said = [problem.what for problem in problems_of(done.config.model_copy(update={"align": align}))]
+    assert [text for text in said if "align." in text] == [
+        "align.fwhm_mm.PETT is for no image of the manifest; it has CT, PET"
+    ]
 
 
 def test_no_path_of_this_machine_is_in_the_report_or_mlflow(done: Done) -> None:

@@ -13,10 +13,14 @@ from conftest import REPOSITORY, radfuse
 from radfuse.errors import ConfigError
 from radfuse.fuse.phantoms import phantom
 from radfuse.fuse.training import Progress
-from radfuse.run.fusion_training import EVERY, read_training, train_network
+from radfuse.run import fusion_training
+from radfuse.run.fusion_training import read_training, train_network
 
 RECIPE = REPOSITORY / "configs" / "fusion" / "mdafuse.yaml"
 SMALL = ["phantoms=2", "validation_phantoms=1", "validation_crops=2", "held_out_phantoms=1", "crop=8", "batch=1"]
+
+
+EVERY = 6  # a checkpoint comes sooner than in earnest
 
 
 def nothing(progress: Progress) -> None:
@@ -36,7 +40,8 @@ def test_the_command_writes_weights_and_their_card(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion_training, "EVERY", EVERY)
     settings = [*SMALL, f"steps={EVERY + 4}"]
     whole = train_network(RECIPE, tmp_path / "whole", "cpu", settings, nothing).read_bytes()
 

@@ -80,11 +80,11 @@ def test_a_choice_that_is_said_goes_on_and_is_in_the_report(
     drawn = pd.read_csv(tmp_path / "splits.csv")
     assert list(drawn.columns) == ["subject", "repeat", "fold", "site"]
     found = read_tables(Store(tmp_path))["sites"]
-    assert found["site"].tolist() == [1, 2, 3]
+    assert found["site"].tolist() == ["1", "2", "3"]
     assert found["raw"].tolist() == [raw] * 3
     rows = judged.predictions.rows
     for row in found.to_dict("records"):
-        own = rows[rows["fold"] == row["site"] - 1]
+        own = rows[rows["fold"] == int(row["site"]) - 1]
         assert row["auc"] == pytest.approx(roc_auc_score(own["outcome"], own["score"]), abs=1e-12)
     assert judged.auc["auc"].iloc[0] == pytest.approx(found["auc"].mean(), abs=1e-12)
     settings = {"harmonize": {"harmonizer": harmonizer.model_dump(mode="json")}, "train": TRAIN.model_dump(mode="json")}
@@ -167,3 +167,10 @@ def test_the_scanners_of_the_sarcoma_cohort(sts: Path) -> None:
     for said in ("harmonize.harmonizer.unseen=largest", "harmonize.harmonizer=none"):
         told = read_config(CONFIGS / "sts.yaml", [f"cohort.root={sts}", *splits, said])
         assert outcome_problems(told, cohort) == []
+
+
+def test_sites_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    written = pd.DataFrame({"site": ["01", "NA", "7"], "arm": "early", "auc": [0.5, float("nan"), 0.7]})
+    (tmp_path / "report" / "tables").mkdir(parents=True)
+    written.to_csv(tmp_path / "report" / "tables" / "sites.csv", index=False)
+    pd.testing.assert_frame_equal(read_tables(Store(tmp_path))["sites"], written)

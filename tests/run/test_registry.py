@@ -1,6 +1,7 @@
 """MLflow: a logged model scores a feature table as the run's own does, and the primary one is a version by name."""
 
 import json
+import sqlite3
 import zipfile
 from dataclasses import replace
 from typing import Any
@@ -178,3 +179,12 @@ def test_a_registry_that_refuses_costs_a_warning(
     assert judged.failed == ()
     assert f"{NAME} is not registered: no registry here" in caplog.text
     assert json.loads((trained.store.root / "tracked.json").read_text())["run"]
+
+
+def test_no_login_name_or_program_path_is_among_the_tags(trained: Trained, client: mlflow.MlflowClient) -> None:
+    """MLflow tags runs and logged models each with its own idea of who and what made them."""
+    with sqlite3.connect(trained.study / "mlflow.db") as database:
+        for table, key, value in (("tags", "key", "value"), ("logged_model_tags", "tag_key", "tag_value")):
+            for tag in ("mlflow.user", "mlflow.source.name"):
+                found = database.execute(f"select distinct {value} from {table} where {key} = '{tag}'").fetchall()
+                assert found == [("radfuse",)], (table, tag)

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -43,6 +44,9 @@ def test_training_on_patients_writes_their_digests_into_the_weights(demo: Path, 
 def test_a_cohort_is_not_judged_by_weights_that_saw_it(demo: Path, tmp_path: Path):
     folder = tmp_path / "study"
     shutil.copytree(demo, folder)
+    manifest = pd.read_csv(folder / "manifest.csv")  # a few patients will do
+    few = manifest["subject"].drop_duplicates().head(12)
+    manifest[manifest["subject"].isin(few)].to_csv(folder / "manifest.csv", index=False)
     image = folder / "runs" / "main" / "align" / "phantom-002" / "PET.nii.gz"
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -50,7 +54,7 @@ def test_a_cohort_is_not_judged_by_weights_that_saw_it(demo: Path, tmp_path: Pat
     (folder / "own.safetensors").write_bytes(content)
     own = {"method": "mdafuse", "weights": str(folder / "own.safetensors")}
     method = yaml.safe_dump([own | {"sha256": hashlib.sha256(content).hexdigest()}], default_flow_style=True).strip()
-    arguments = ("--set", f"fuse.methods={method}", "--set", "train.splits.repeats=1")
+    arguments = ("--set", f"fuse.methods={method}", "--set", "train.splits.repeats=1", "--set", "train.splits.folds=2")
     assert radfuse("fuse", *arguments, cwd=folder).returncode == 0
     assert radfuse("extract", *arguments, cwd=folder).returncode == 0
     done = radfuse("train", *arguments, cwd=folder)
