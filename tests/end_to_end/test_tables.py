@@ -36,7 +36,7 @@ def tables(tmp_path: Path, rng: np.random.Generator) -> Path:
 def test_train_leaves_everything_in_its_folder(tables: Path) -> None:
     done = radfuse(
         "train", "--features", "F.csv", "--subjects", "S.csv", "--outcome", "y", "--batch", "site", "--fusion", "all",
-        "-o", "RUN", "--set", "train.splits.repeats=1", cwd=tables,
+        "-o", "RUN", "--set", "train.splits={folds: 3, repeats: 1}", cwd=tables,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "MLflow: mlflow ui" in done.stdout
@@ -47,7 +47,7 @@ def test_train_leaves_everything_in_its_folder(tables: Path) -> None:
     first = (tables / "RUN" / "report" / "auc.csv").read_bytes()
     again = radfuse(
         "train", "--features", "F.csv", "--subjects", "S.csv", "--outcome", "y", "--batch", "site",
-        "-o", "RUN2", "--set", "train.splits.repeats=1", "--jobs", 1, cwd=tables,
+        "-o", "RUN2", "--set", "train.splits={folds: 3, repeats: 1}", "--jobs", 1, cwd=tables,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert (tables / "RUN2" / "report" / "auc.csv").read_bytes() == first

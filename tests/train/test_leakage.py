@@ -20,7 +20,7 @@ QUICK: dict[str, Any] = {
     "splits": {"folds": 3, "repeats": 1},
     "operating": None,  # its own proof is in test_operating.py
 }
-PERMUTATIONS = 20
+PERMUTATIONS = 15
 
 
 class KnowsTheOutcome(TransformerMixin, BaseEstimator):

@@ -1,12 +1,16 @@
 """Selection: which features a model may look at, chosen from the training rows alone."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from radfuse.component import Component
-from radfuse.train.steps.thinning import Thinning
+
+if TYPE_CHECKING:
+    from radfuse.train.steps.thinning import Thinning
 
 
 class Selection(Component):
@@ -38,4 +42,6 @@ class Selection(Component):
     @property
     def thinning(self) -> Thinning:
         """The filters before the ranking."""
+        from radfuse.train.steps.thinning import Thinning
+
         return Thinning(self.least_variance, self.clusters)
