@@ -18,8 +18,8 @@ def train(
     fusion: Annotated[
         str,
         typer.Option(
-            help="early, intermediate, late, chosen or all. Single modalities, fused images and baselines always run "
-            "beside it."
+            help="A fusion level of the study, such as early, intermediate, late, late_stacking, pls, chosen; or all. "
+            "Single modalities, fused images and baselines always run beside it."
         ),
     ] = "all",
     features: Annotated[Path | None, typer.Option(help="A feature table of your own, instead of a study.")] = None,
