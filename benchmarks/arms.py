@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from neuroCombat import neuroCombat, neuroCombatFromTraining
+from neuroCombat import neuroCombat
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -75,8 +75,17 @@ def _harmonised(
     labels = np.where(np.isin(labels, counts.index[counts > 2]), labels, counts.index[0])
     with contextlib.redirect_stdout(io.StringIO()):
         done = neuroCombat(values[train].T, pd.DataFrame({"batch": labels[train]}), "batch")
-        new = neuroCombatFromTraining(values[test].T, labels[test], done["estimates"])
-    return done["data"].T, new["data"].T
+    return done["data"].T, _applied(values[test], labels[test], done["estimates"])
+
+
+def _applied(values: np.ndarray, labels: np.ndarray, estimates: dict[str, np.ndarray]) -> np.ndarray:
+    """What neuroCombatFromTraining computes; itself it stops with an error under numpy 2."""
+    batches = [str(batch) for batch in estimates["batches"]]
+    own = [batches.index(label) if label in batches else 0 for label in labels]
+    centre = estimates["stand.mean"][:, 0] + estimates["mod.mean"].mean(axis=1)
+    spread = np.sqrt(estimates["var.pooled"][:, 0])
+    shift, scale = estimates["gamma.star"][own], np.sqrt(estimates["delta.star"][own])
+    return ((values - centre) / spread - shift) / scale * spread + centre
 
 
 def ours(table: FeatureTable) -> tuple[dict[str, float], int, int]:
