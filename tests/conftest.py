@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 # Two workers of the test run share the machine; radfuse's own workers run on one thread each, too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,6 +66,25 @@ def pet(grid: Geometry, sphere: Mask) -> Volume:
     """A hot ball on a cool background, SUV, float32."""
     noise = np.random.default_rng(2).gamma(4.0, 0.2, grid.shape)
     return Volume((np.where(sphere.inside, 6.0, 0.5) * noise).astype(np.float32), grid, "PET", "SUV")
+
+
+class InProcess:
+    """An executor without processes."""
+
+    jobs = 1
+
+    def __init__(self, jobs: int | None = None) -> None:
+        pass
+
+    def __enter__(self) -> "InProcess":
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        pass
+
+    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
+        for task in tasks:
+            yield task, work(task)
 
 
 def radfuse(*arguments: object, cwd: Path | None = None, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:

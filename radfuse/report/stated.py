@@ -14,7 +14,7 @@ LEVELS = {"early", "intermediate", "late"}
 def stated(study: Study) -> dict[str, str]:
     """Give a sentence for each topic that the run can speak of; nothing is guessed."""
     config = study.config
-    parts = {name: config.get(name) or {} for name in ("align", "extract", "harmonize", "train", "external")}
+    parts = {name: config.get(name) or {} for name in ("align", "extract", "harmonize", "train")}
     found = {
         **_people(study),
         **_images(parts["align"], parts["extract"]),

@@ -261,7 +261,7 @@ def _tables(of: Judging, draws: pd.DataFrame, auc: pd.DataFrame) -> dict[str, pd
     of_outcome = draws["control"] == PERMUTE
     if not of_outcome.all():
         declared = of.train.primary.against or next(iter(of.table.single), "")
-        table = control_table(draws[~of_outcome], auc, declared, _classifier(of.train))
+        table = control_table(draws[~of_outcome], auc, declared, of.train.declared_classifier)
         tables |= {CONTROLS: table} if len(table) else {}
     if of_outcome.any():
         tables[PERMUTED] = permuted_table(draws[of_outcome], auc)
@@ -304,17 +304,13 @@ def _chosen(of: Judging, control: Control, asked: Asked, arms: Sequence[Arm]) ->
 def _by_default(of: Judging, control: Control, arms: Sequence[Arm]) -> list[Arm]:
     if control.kind != PERMUTE:
         return [arm for arm in arms if arm.fusion not in NOT_CONTROLLED]
-    primary, classifier = of.train.primary, _classifier(of.train)
+    primary, classifier = of.train.primary, of.train.declared_classifier
     against = f"single-{primary.against or of.table.single[0]}-{classifier}"
     levels = [arm for arm in arms if arm.strategy is not None and arm.fusion not in ("single", *NOT_CONTROLLED)]
     levels = [arm for arm in levels if arm.member is None or arm.classifier == classifier]
     titled = [arm for arm in levels if arm.strategy is not None and arm.strategy.title == primary.fusion]
     fusion = (titled or [arm for arm in levels if arm.fusion == primary.fusion])[:1]
     return [*fusion, *(arm for arm in arms if arm.name == against)]
-
-
-def _classifier(train: Train) -> str:
-    return train.primary.classifier or train.classifiers[0].title
 
 
 def _named(folder: str, table: FeatureTable) -> Control | None:

@@ -89,7 +89,7 @@ class Predictor(ABC):
     def primary(self) -> str:
         """The arm that the config declared before the run."""
         train = self.config.train
-        wanted, classifier = train.primary.fusion, train.primary.classifier or train.classifiers[0].title
+        wanted, classifier = train.primary.fusion, train.declared_classifier
         arms = [arm for arm in self.offered() if arm.strategy is not None and arm.fusion == arm.strategy.level]
         arms = [arm for arm in arms if arm.classifier in (classifier, NETWORK)]
         named = [arm.name for arm in arms if arm.strategy is not None and arm.strategy.title == wanted]

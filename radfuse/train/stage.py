@@ -195,9 +195,9 @@ class Train(Stage):
         ----------
         evidence : of `ArmResult`, the arms' rows stacked.
         """
-        found = {}
+        found, bootstrap = {}, self._resampled(predictions)
         if WITHHELD in evidence:
-            found[WITHHELD] = withheld_table(evidence[WITHHELD], self._resampled(predictions))
+            found[WITHHELD] = withheld_table(evidence[WITHHELD], bootstrap)
         if CHOSEN in evidence:
             found[SELECTION] = selection_table(evidence[CHOSEN], predictions.rows)
             found[STABILITY] = stability_table(evidence[CHOSEN], predictions.rows, self.confidence)
@@ -211,8 +211,8 @@ class Train(Stage):
         if SITES in evidence:
             found[SITES] = sites_table(evidence[SITES], predictions, self.confidence)
         judged = judgement_tables(
-            predictions, evidence, self._resampled(predictions), declared=self._declared(predictions),
-            classifier=self._classifier, unsure=no_probabilities(predictions, self.fusions, self.classifiers),
+            predictions, evidence, bootstrap, declared=self._declared(predictions),
+            classifier=self.declared_classifier, unsure=no_probabilities(predictions, self.fusions, self.classifiers),
             operating=self.operating,
         )  # fmt: skip
         return found | judged
@@ -257,12 +257,13 @@ class Train(Stage):
 
     def _names(self, first: str) -> tuple[str, str]:
         """Name them; ``first`` is the modality to beat where none is declared."""
-        against = f"single-{self.primary.against or first}-{self._classifier}"
+        against = f"single-{self.primary.against or first}-{self.declared_classifier}"
         level = self._primary_level()  # none where a copy of the settings has lost it: then no arm is the declared one
-        return self.primary.fusion if level is None else self._name(level, self._classifier), against
+        return self.primary.fusion if level is None else self._name(level, self.declared_classifier), against
 
     @property
-    def _classifier(self) -> str:
+    def declared_classifier(self) -> str:
+        """The classifier of both arms of the primary comparison."""
         return self.primary.classifier or self.classifiers[0].title
 
     def _resampled(self, predictions: Predictions) -> Bootstrap:

@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from conftest import InProcess
 from sklearn.metrics import roc_auc_score
 
 from radfuse.config import Config, External, read_config
@@ -34,25 +35,6 @@ FAST = [
     "train.splits={folds: 2, repeats: 1}", "train.bootstrap=20", "execution.jobs=1", "execution.device=cpu",
     "train.baselines={volume: false, uptake: false, batch: false}", "harmonize.harmonizer={method: combat}",
 ]  # fmt: skip
-
-
-class InProcess:
-    """An executor without processes."""
-
-    jobs = 1
-
-    def __init__(self, jobs: int | None = None) -> None:
-        pass
-
-    def __enter__(self) -> "InProcess":
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        pass
-
-    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
-        for task in tasks:
-            yield task, work(task)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
+from conftest import InProcess
 from sklearn.metrics import roc_auc_score
 
 from radfuse.align.stage import Align
@@ -57,23 +57,6 @@ class Following(Silent):
 
     def began(self, stage: str, total: int, reused: int) -> None:
         self.reused[stage] = (total, reused)
-
-
-class InProcess:
-    """An executor without processes."""
-
-    def __init__(self, jobs: int | None = None) -> None:
-        pass
-
-    def __enter__(self) -> "InProcess":
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        pass
-
-    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
-        for task in tasks:
-            yield task, work(task)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,13 @@
 """A modality that a patient lacks says nothing, not even through the scanner that it would have come from."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import InProcess
 from sklearn.metrics import roc_auc_score
 
 from radfuse.data.table import CONTEXT, MISSING, FeatureTable
@@ -117,14 +118,6 @@ def test_a_validation_patient_without_the_modality_is_not_said_to_be_of_an_unsee
     found = train.run_arm(early(train, lesser), lesser, train.splits(lesser), build({"method": "combat"}))
     told = {name for report in found.fold_reports for name in report["harmonised"]["validation_flagged"].get("CT", [])}
     assert told == {"p077"}
-
-
-class InProcess:
-    """An executor without processes."""
-
-    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
-        for task in tasks:
-            yield task, work(task)
 
 
 @pytest.mark.parametrize("then", [{"CT": ["kernel"]}, {"*": ["kernel"], "PET": []}])

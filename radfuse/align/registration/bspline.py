@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from radfuse.align.registration import Register, Registration
+from radfuse.align.registration import Register, Registration, settings
 from radfuse.align.registration.gate import BendGate
 from radfuse.align.registration.rigid import Rigid
 
@@ -17,7 +17,7 @@ class BSpline(Registration):
     """
 
     method: Literal["bspline"] = "bspline"
-    linear: Registration = Field(Rigid(), description="What comes before the bend: none, rigid or affine.")
+    linear: settings.Linear = Rigid()
     gate: BendGate = Field(BendGate(), description="When the bend replaces the linear alignment.")
     control_mm: PositiveFloat = Field(40.0, description="Distance between control points; smaller bends more finely.")
     iterations: PositiveInt = Field(30, description="Steps of the optimiser at each of two resolutions.")
@@ -26,13 +26,6 @@ class BSpline(Registration):
         None, description="Look only this far around the region; none given: everywhere."
     )
     seed: PositiveInt = Field(1, description="Decides the sample; never 0, which means the clock to SimpleITK.")
-
-    @field_validator("linear")
-    @classmethod
-    def _straight(cls, linear: Registration) -> Registration:
-        if linear.method in ("bspline", "demons"):
-            raise ValueError(f"a bend starts from none, rigid or affine; found {linear.method!r}")
-        return linear
 
     def build(self) -> Register:
         """Give the function; it runs on one thread and repeats exactly."""

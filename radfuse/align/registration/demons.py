@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from radfuse.align.registration import Register, Registration
+from radfuse.align.registration import Register, Registration, settings
 from radfuse.align.registration.gate import BendGate
 from radfuse.align.registration.rigid import Rigid
 
@@ -19,7 +19,7 @@ class Demons(Registration):
     """
 
     method: Literal["demons"] = "demons"
-    linear: Registration = Field(Rigid(), description="What comes before the bend: none, rigid or affine.")
+    linear: settings.Linear = Rigid()
     gate: BendGate = Field(BendGate(), description="When the bend replaces the linear alignment.")
     smoothing_mm: PositiveFloat = Field(
         6.0, description="Blur of the field after each step; larger bends more stiffly."
@@ -28,13 +28,6 @@ class Demons(Registration):
     region_margin_mm: PositiveFloat | None = Field(
         None, description="Judge only this far around the region; none given: everywhere."
     )
-
-    @field_validator("linear")
-    @classmethod
-    def _straight(cls, linear: Registration) -> Registration:
-        if linear.method in ("bspline", "demons"):
-            raise ValueError(f"a bend starts from none, rigid or affine; found {linear.method!r}")
-        return linear
 
     def build(self) -> Register:
         """Give the function; it runs on one thread and repeats exactly."""

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
-from radfuse.align.registration import Register, Registration
+from radfuse.align.registration import Register, Registration, settings
 from radfuse.align.registration.gate import Gate
 
 
@@ -13,21 +13,12 @@ class Rigid(Registration):
 
     method: Literal["rigid"] = "rigid"
     gate: Gate = Field(Gate(), description="When the result replaces the alignment of the headers.")
-    search_mm: PositiveFloat = Field(32.0, description="How far the coarse look over translations reaches.")
-    starts: tuple[Literal["headers", "centres", "moments"], ...] = Field(
-        ("headers",),
-        min_length=1,
-        description="Where the coarse look begins: the headers, centre on centre, centre of mass on centre of mass. "
-        "Scans of different sessions may share no space by their headers: add centres and moments.",
-    )
-    turns_deg: tuple[PositiveFloat, ...] = Field(
-        (15.0, 30.0), description="Turns that the coarse look tries both ways about each axis."
-    )
-    region_margin_mm: PositiveFloat | None = Field(
-        None, description="Look only this far around the region; none given: everywhere."
-    )
-    points: PositiveInt = Field(20_000, description="How many points the metric looks at.")
-    seed: PositiveInt = Field(1, description="Decides where those points are.")
+    search_mm: settings.SearchMm = 32.0
+    starts: settings.Starts = ("headers",)
+    turns_deg: settings.TurnsDeg = (15.0, 30.0)
+    region_margin_mm: settings.RegionMarginMm = None
+    points: settings.Points = 20_000
+    seed: settings.Seed = 1
 
     def build(self) -> Register:
         """Give the function; it runs on one thread and repeats exactly."""
