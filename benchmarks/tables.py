@@ -30,9 +30,7 @@ def judge(source: Path, folder: Path) -> tuple[pd.DataFrame, float]:
     command = [sys.executable, "-m", "radfuse", "train", "--features", "features.csv", "--subjects", "subjects.csv"]
     command += ["--outcome", "Target", "-o", "RUN", *settings]
     began = time.perf_counter()
-    subprocess.run(
-        [*command, "--outcome", "Target", "-o", "RUN", *settings], cwd=folder, check=True, capture_output=True
-    )
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return pd.read_csv(folder / "RUN" / "report" / "auc.csv"), time.perf_counter() - began
 
 

@@ -1,4 +1,4 @@
-"""The point spread of each modality along the grid's axes: given in the config, or estimated from the scan."""
+"""The point spread of each modality along the grid's axes: given in the config, estimated, or stated by the header."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from radfuse.align.edge_spread import LEAST_EDGES, edge_spread
+from radfuse.align.edge_spread import LEAST_EDGES, EdgeSpread, edge_spread
 from radfuse.align.resolution import Triple
+from radfuse.data.blur import COLUMN, stated_text
 from radfuse.data.geometry import Geometry
 from radfuse.data.volume import Volume
 from radfuse.errors import DataError
 
-ESTIMATE = "estimate"
-Width = PositiveFloat | Literal["estimate"]
+ESTIMATE, HEADER = "estimate", "header"
+Width = PositiveFloat | Literal["estimate", "header"]
 Spread = Width | tuple[Width, Width, Width]
+
+NONE_MORE: Triple = (0.0, 0.0, 0.0)
 
 ALONG = float(np.cos(np.deg2rad(15.0)))
 """How well an axis of the scan must lie along one of the grid's for its point spread to be that axis'."""
@@ -26,50 +29,81 @@ def triple(value: float | Triple) -> Triple:
     return value if isinstance(value, tuple) else (value, value, value)
 
 
-def is_estimated(given: Spread) -> bool:
-    """Whether any axis is to be told from the image."""
-    return ESTIMATE in (given if isinstance(given, tuple) else (given,))
+def _along_each(given: Spread) -> tuple[Width, Width, Width]:
+    return given if isinstance(given, tuple) else (given, given, given)
+
+
+def is_each_scans_own(given: Spread) -> bool:
+    """Whether any axis is told from each scan, from its voxels or from its header."""
+    return any(isinstance(width, str) for width in _along_each(given))
+
+
+def takes_header(given: Spread) -> bool:
+    """Whether any axis is told from the header."""
+    return HEADER in _along_each(given)
 
 
 def widest(given: Spread) -> float:
-    """Give the largest number among the axes; 0 where all are to be told from the image."""
-    return max(
-        (float(width) for width in (given if isinstance(given, tuple) else (given,)) if width != ESTIMATE), default=0.0
-    )
+    """Give the largest number among the axes; 0 where all are told from each scan."""
+    return max((width for width in _along_each(given) if not isinstance(width, str)), default=0.0)
 
 
-def point_spread(volume: Volume, given: Spread, grid: Geometry) -> tuple[Triple, dict[str, Any]]:
-    """Give a scan's point spread along x, y, z of the grid, and what was measured; nothing for what was given.
+def point_spread(
+    volume: Volume, given: Spread, grid: Geometry, scanner: Triple = NONE_MORE
+) -> tuple[Triple, dict[str, Any]]:
+    """Give a scan's point spread along x, y, z of the grid, and what was told from it; nothing for what was given.
 
     Parameters
     ----------
     volume : on its scanner's grid, in any linear scale.
     given : the setting.
     grid : whose axes count; those of the scan may be swapped or turned round, but not be oblique to them.
+    scanner : what the scanner blurs before the filter that the header states; widths of Gaussians add in squares.
     """
-    wanted = given if isinstance(given, tuple) else (given, given, given)
-    if not is_estimated(wanted):
+    wanted = _along_each(given)
+    if not is_each_scans_own(wanted):
         x, y, z = (float(width) for width in wanted)
         return (x, y, z), {}
-    found = edge_spread(volume)
     own = _axes(volume, grid)
+    edges = edge_spread(volume) if ESTIMATE in wanted else None
     widths: list[float] = []
     for axis, width in enumerate(wanted):
-        if width != ESTIMATE:
+        if edges is not None and width == ESTIMATE:
+            widths.append(_estimated(edges[own[axis]], volume.modality, "xyz"[axis]))
+        elif width == HEADER:
+            widths.append(float(np.hypot(_stated(volume, own[axis], "xyz"[axis]), scanner[axis])))
+        else:
             widths.append(float(width))
-            continue
-        measured = found[own[axis]]
-        if measured.fwhm_mm is None:
-            raise DataError(
-                f"the point spread of {volume.modality} along {'xyz'[axis]} cannot be told: {measured.edges} profiles "
-                f"cross from air to body along it, expected at least {LEAST_EDGES}",
-                hint=f"Give align.fwhm_mm.{volume.modality} three entries, a number for this axis and `estimate` for "
-                "others; the slice thickness is a fair number for z.",
-            )
-        widths.append(measured.fwhm_mm)
     x, y, z = widths
-    edges = [found[own[axis]].edges if width == ESTIMATE else 0 for axis, width in enumerate(wanted)]
-    return (x, y, z), {"estimated_fwhm_mm": widths, "from_edges": edges}
+    told: dict[str, Any] = {}
+    if edges is not None:
+        told["estimated_fwhm_mm"] = widths
+        told["from_edges"] = [edges[own[axis]].edges if width == ESTIMATE else 0 for axis, width in enumerate(wanted)]
+    if HEADER in wanted:
+        told |= {"fwhm_mm": widths, "header_fwhm_mm": list(volume.header_fwhm_mm or ()), "scanner_fwhm_mm": [*scanner]}
+    return (x, y, z), told
+
+
+def _estimated(edge: EdgeSpread, modality: str, axis: str) -> float:
+    if edge.fwhm_mm is None:
+        raise DataError(
+            f"the point spread of {modality} along {axis} cannot be told: {edge.edges} profiles "
+            f"cross from air to body along it, expected at least {LEAST_EDGES}",
+            hint=f"Give align.fwhm_mm.{modality} three entries, a number for this axis and `estimate` for "
+            "others; the slice thickness (`header`, where the manifest has it) is a fair number for z.",
+        )
+    return edge.fwhm_mm
+
+
+def _stated(volume: Volume, own: int, axis: str) -> float:
+    width = None if volume.header_fwhm_mm is None else volume.header_fwhm_mm[own]
+    if width is None:
+        raise DataError(
+            f"align.fwhm_mm.{volume.modality} takes the header's word along {axis}, and the manifest's {COLUMN} says "
+            f"{stated_text(volume.header_fwhm_mm) or 'nothing'} of this image",
+            hint=f"Give this axis a number or `estimate` in align.fwhm_mm.{volume.modality}, or fill in the column.",
+        )
+    return width
 
 
 def _axes(volume: Volume, grid: Geometry) -> list[int]:
@@ -77,8 +111,8 @@ def _axes(volume: Volume, grid: Geometry) -> list[int]:
     between = np.abs(np.asarray(grid.direction).reshape(3, 3).T @ np.asarray(volume.geometry.direction).reshape(3, 3))
     if between.max(axis=1).min() < ALONG:
         raise DataError(
-            f"the axes of {volume.modality} are oblique to the common grid's, so its estimated point spread has no x, "
-            "y, z there",
+            f"the axes of {volume.modality} are oblique to the common grid's, so a point spread along its own axes "
+            "has no x, y, z there",
             hint=f"Give align.fwhm_mm.{volume.modality} in millimetres.",
         )
     return [int(axis) for axis in between.argmax(axis=1)]

@@ -24,7 +24,15 @@ from radfuse.align.grid import (
 from radfuse.align.intensity.physical import Physical
 from radfuse.align.intensity.zscore import ZScore
 from radfuse.align.partial_volume import PartialVolume
-from radfuse.align.point_spread import Spread, is_estimated, point_spread, triple, widest
+from radfuse.align.point_spread import (
+    NONE_MORE,
+    Spread,
+    is_each_scans_own,
+    point_spread,
+    takes_header,
+    triple,
+    widest,
+)
 from radfuse.align.registration import Registered, Registration
 from radfuse.align.registration.rigid import Rigid
 from radfuse.align.resolution import Triple, match
@@ -33,7 +41,7 @@ from radfuse.component import Stage
 from radfuse.data.box import touches_border
 from radfuse.data.deformation import Motion
 from radfuse.data.geometry import Geometry
-from radfuse.data.modality import unit_of
+from radfuse.data.modality import EMISSION, unit_of
 from radfuse.data.region import MAIN
 from radfuse.data.subject import Subject
 from radfuse.data.transform import Transform
@@ -74,7 +82,13 @@ class Align(Stage):
     fwhm_mm: dict[str, Spread] = Field(
         {},
         description="Point spread (full width at half maximum) by modality, one number or x, y, z of the grid; "
-        "`estimate` measures it on each scan at the border of body and air.",
+        "`estimate` measures it on each scan at the border of body and air; `header` takes what the manifest's column "
+        "header_fwhm_mm states (the slice thickness of CT and MR, the filter of PET).",
+    )
+    scanner_fwhm_mm: dict[str, PositiveFloat | tuple[PositiveFloat, PositiveFloat, PositiveFloat]] = Field(
+        {},
+        description="By modality, what the scanner blurs beside the filter that the header states (its NEMA resolution "
+        "at the organ); added in squares where fwhm_mm is `header`.",
     )
     partial_volume: dict[str, PartialVolume] = Field(
         {}, description="By modality, how its partial-volume effect is corrected; none given: it is not."
@@ -97,12 +111,18 @@ class Align(Stage):
     @model_validator(mode="after")
     def _resolution_is_sound(self) -> Align:
         matched = {name: given for name, given in self.fwhm_mm.items() if name not in self.partial_volume}
-        guessed = sorted(name for name, given in matched.items() if is_estimated(given))
+        guessed = sorted(name for name, given in matched.items() if is_each_scans_own(given))
         if guessed and self.target_fwhm_mm is None:
             raise ValueError(
-                f"fwhm_mm of {', '.join(guessed)} is estimated on each scan, so target_fwhm_mm must be given: "
+                f"fwhm_mm of {', '.join(guessed)} is told from each scan, so target_fwhm_mm must be given: "
                 "all subjects have to end at one resolution"
             )
+        for name in sorted(name for name, given in self.fwhm_mm.items() if takes_header(given)):
+            if unit_of(name) in EMISSION and name not in self.scanner_fwhm_mm:
+                raise ValueError(
+                    f"fwhm_mm.{name} is `header`, which states the filter after reconstruction and not what the "
+                    f"scanner blurs: give scanner_fwhm_mm.{name} too, 4 to 6 mm for most PET"
+                )
         for name, method in self.partial_volume.items():
             if name not in self.fwhm_mm:
                 raise ValueError(f"partial_volume.{name} is {method.method}, which needs fwhm_mm.{name}")
@@ -276,9 +296,12 @@ class Align(Stage):
         measured: dict[str, Any] = {}
         for name, given in self.fwhm_mm.items():
             if name in subject.volumes:
-                spreads[name], found = point_spread(subject.volumes[name], given, grid)
+                spreads[name], found = point_spread(subject.volumes[name], given, grid, self._scanner(name))
                 measured |= {name: found} if found else {}
         return spreads, measured
+
+    def _scanner(self, name: str) -> Triple:
+        return triple(self.scanner_fwhm_mm[name]) if name in self.scanner_fwhm_mm else NONE_MORE
 
     def _without_partial_volume(
         self,

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from radfuse.data.blur import COLUMN, Stated, stated_of
 from radfuse.data.names import FUSED
 from radfuse.data.outlines import outlines_of
 from radfuse.data.region import MAIN, Labels, Outline
 from radfuse.data.table import BATCH, GROUP, OUTCOME
-from radfuse.errors import CohortError, ConfigError
+from radfuse.errors import CohortError, ConfigError, DataError
 
 LEGAL_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 LEGAL_MODALITY = re.compile(r"^[A-Za-z0-9_]{1,32}$")
@@ -51,6 +52,7 @@ class Scan:
     mask : where the main region is drawn; None where it is not drawn on this image.
     labels : the labels of that mask that make the main region.
     further : every further region of the study, drawn on this image or not.
+    header_fwhm_mm : what its header says of its blur, where the manifest has it.
     """
 
     subject: str
@@ -59,6 +61,7 @@ class Scan:
     mask: Path | None
     labels: Labels = (1,)
     further: tuple[Outline, ...] = ()
+    header_fwhm_mm: Stated | None = None
 
     @property
     def drawn(self) -> list[tuple[Path, Labels]]:
@@ -142,9 +145,10 @@ class Cohort:
             problems.append(Problem("", f"no scan of modality {absent!r} in the manifest; found {found}"))
         named, outlines, contradictory = outlines_of(rows, regions or {}, root, region)
         problems += [Problem(*fault) for fault in contradictory]
+        blurs = _blurs(rows, problems)
         scans = tuple(
-            Scan(subject, modality, image, drawn[0].mask, drawn[0].labels, tuple(drawn[1:]))
-            for subject, modality, image, drawn in outlines
+            Scan(subject, name, image, drawn[0].mask, drawn[0].labels, tuple(drawn[1:]), blurs.get((subject, name)))
+            for subject, name, image, drawn in outlines
         )
         problems += _manifest_problems(scans, chosen)
         ids = list(dict.fromkeys(scan.subject for scan in scans))
@@ -182,6 +186,17 @@ def refuse(problems: Sequence[Problem]) -> None:
     hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
     count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
     raise CohortError(f"the cohort cannot be used as it is, {count}:\n" + "\n".join(lines), hint=" ".join(hints))
+
+
+def _blurs(rows: pd.DataFrame, problems: list[Problem]) -> dict[tuple[str, str], Stated | None]:
+    """What the manifest says of each image's blur."""
+    found: dict[tuple[str, str], Stated | None] = {}
+    for subject, modality, given in zip(rows["subject"], rows["modality"], rows.get(COLUMN, ()), strict=False):
+        try:
+            found[subject, modality] = stated_of(given)
+        except DataError as error:
+            problems.append(Problem(subject, f"{modality}: {error.message}", error.hint))
+    return found
 
 
 def _manifest_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list[Problem]:

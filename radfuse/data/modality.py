@@ -1,5 +1,8 @@
 """What a modality's numbers mean, told from its name (CT, PET, SPECT, MR, MR_T1, ...)."""
 
+EMISSION = ("SUV", "counts")
+"""The units of PET and SPECT."""
+
 PHYSICAL_UNITS = {"CT": "HU", "PET": "SUV", "PT": "SUV", "SPECT": "counts", "NM": "counts"}
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from radfuse.data.blur import Stated
 from radfuse.data.geometry import Geometry
 from radfuse.errors import DataError, GeometryError
 
@@ -31,12 +32,14 @@ class Volume:
     geometry : the grid; its ``shape`` is the array's.
     modality : the name the manifest gives, such as CT or MR_T1, or a fused name.
     unit : HU, SUV, counts, z, a.u. or fused.
+    header_fwhm_mm : what the scan's header says of its blur along its own axes; None where it says nothing.
     """
 
     array: npt.NDArray[Any]
     geometry: Geometry
     modality: str
     unit: str
+    header_fwhm_mm: Stated | None = None
 
     def __post_init__(self) -> None:
         _check_shape(self.array, self.geometry, f"{self.modality} image")

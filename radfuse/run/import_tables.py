@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from radfuse.data.blur import COLUMN, stated_text
 from radfuse.data.reading.dicom.instance import FACTS
-from radfuse.data.reading.dicom.sharpness import filter_fwhm_mm
+from radfuse.data.reading.dicom.sharpness import header_fwhm_mm
 from radfuse.data.reading.dicom.volumes import NOTES
 from radfuse.data.reading.left_out import LeftOut
 from radfuse.run.store import write_text
@@ -22,9 +23,11 @@ def write_tables(study: Path, rows: Sequence[Mapping[str, Any]], left: Sequence[
     """Write the four tables of an import; give the places of the manifest and of the subjects."""
     table = pd.DataFrame(rows)
     told = [name for name in (*NOTES, *FACTS) if name in table]  # records keep no order of columns
-    table = with_filters(table[[*COLUMNS, *told]])
+    table = with_blur(table[[*COLUMNS, *told]])
     table, order = in_order(table)
     manifest = table[["subject", "modality", "image", "mask"]].assign(label=1, unit=table["unit"])
+    if COLUMN in table:
+        manifest = manifest.assign(**{COLUMN: table[COLUMN]})
     write_csv(study / "manifest.csv", manifest)
     write_csv(study / "series.csv", table.drop(columns=["group", "image", "mask"]))
     write_csv(study / "subjects.csv", scanners(table, order))
@@ -35,13 +38,16 @@ def write_tables(study: Path, rows: Sequence[Mapping[str, Any]], left: Sequence[
     return study / "manifest.csv", study / "subjects.csv"
 
 
-def with_filters(table: pd.DataFrame) -> pd.DataFrame:
-    """Add what the kernels say of a Gaussian after reconstruction, mm along x, y, z; nothing where none does."""
-    kernels = table["kernel"].fillna("") if "kernel" in table else pd.Series(dtype=object)
-    found = [filter_fwhm_mm(str(kernel)) for kernel in kernels]
-    if not any(found):
-        return table
-    return table.assign(filter_fwhm_mm=[" x ".join(f"{mm:g}" for mm in each) if each else "" for each in found])
+def with_blur(table: pd.DataFrame) -> pd.DataFrame:
+    """Add what the headers state of the images' blur; nothing where none does."""
+    kernel = table["kernel"].fillna("") if "kernel" in table else pd.Series("", table.index)
+    thickness = table.get("slice_thickness_mm", pd.Series(index=table.index, dtype=object))
+    thick = pd.to_numeric(thickness, errors="coerce")
+    stated = [
+        header_fwhm_mm(unit, str(name), None if pd.isna(mm) else float(mm))
+        for unit, name, mm in zip(table["unit"], kernel, thick, strict=True)
+    ]
+    return table.assign(**{COLUMN: [stated_text(each) for each in stated]}) if any(stated) else table
 
 
 def in_order(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from radfuse.component import Stage
 from radfuse.config import Config
+from radfuse.data.blur import COLUMN, stated_text
 from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.region import label_text
 from radfuse.errors import StageError
@@ -174,5 +175,7 @@ def scans_digest(cohort: Cohort, subject: str) -> list[tuple[object, ...]]:
             (each.region, label_text(each.labels), file_digest(each.mask) if each.mask else "") for each in scan.further
         ]
         mask = file_digest(scan.mask) if scan.mask else ""
-        found.append((scan.modality, label, file_digest(scan.image), mask, *further))
+        # Only where there is one, so that the keys of images without stay what they were.
+        blur = [] if scan.header_fwhm_mm is None else [(COLUMN, stated_text(scan.header_fwhm_mm))]
+        found.append((scan.modality, label, file_digest(scan.image), mask, *further, *blur))
     return found

@@ -40,7 +40,8 @@ def from_files(subject: str, scans: Iterable[Scan]) -> Subject:
     why: dict[str, list[str]] = {}
     for scan in scans:
         try:
-            volumes[scan.modality] = read_volume(scan.image, scan.modality, unit_of(scan.modality))
+            volume = read_volume(scan.image, scan.modality, unit_of(scan.modality))
+            volumes[scan.modality] = replace(volume, header_fwhm_mm=scan.header_fwhm_mm)
             main, further = read_outlines(scan)
         except Exception as error:
             error.add_note(f"while reading the {scan.modality} scan of {subject}")

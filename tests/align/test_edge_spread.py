@@ -1,5 +1,7 @@
 """The point spread read off the skin, on phantoms whose point spread is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -87,7 +89,34 @@ def test_align_estimates_and_matches_to_one_resolution_of_the_cohort() -> None:
     assert found == pytest.approx([3.0, 3.0, 5.0], rel=0.15)
     assert out.findings["align"]["resolution"]["CT"]["source_fwhm_mm"] == found
     assert [each.fwhm_mm for each in edge_spread(out.matched["CT"])] == pytest.approx([8.0] * 3, rel=0.1)
-    with pytest.raises(
-        ValidationError, match="fwhm_mm of CT is estimated on each scan, so target_fwhm_mm must be given"
-    ):
+    with pytest.raises(ValidationError, match="fwhm_mm of CT is told from each scan, so target_fwhm_mm must be given"):
         Align.model_validate(settings)
+
+
+def test_the_headers_word_adds_to_the_scanners_blur_in_squares_and_along_the_scans_own_axes() -> None:
+    size, upright = (8, 8, 8), Geometry((4, 4, 4), (1.0, 1.0, 1.0))
+    swapped = Geometry(size, (2.0, 2.0, 3.0), direction=(0, 0, 1, 0, 1, 0, -1, 0, 0))  # its third axis lies along x
+    pet = Volume(np.zeros((8, 8, 8), np.float32), swapped, "PET", "SUV", header_fwhm_mm=(3.0, 3.0, 0.0))
+    widths, told = point_spread(pet, "header", upright, (4.0, 4.0, 4.0))
+    assert widths == pytest.approx((4.0, 5.0, 5.0))
+    assert told == {"fwhm_mm": list(widths), "header_fwhm_mm": [3.0, 3.0, 0.0], "scanner_fwhm_mm": [4.0, 4.0, 4.0]}
+    ct = Volume(pet.array, upright.with_spacing_mm(0.5, 0.5, 0.5), "CT", "HU", header_fwhm_mm=(None, None, 2.5))
+    assert point_spread(ct, (0.9, 0.9, "header"), upright)[0] == (0.9, 0.9, 2.5)
+    with pytest.raises(
+        DataError, match=r"word along x, and the manifest's header_fwhm_mm says - x -"
+    ):
+        point_spread(ct, "header", upright)
+    with pytest.raises(ValidationError, match=r"give scanner_fwhm_mm\.PET too"):
+        Align.model_validate({"fwhm_mm": {"PET": "header"}, "target_fwhm_mm": 7})
+
+
+def test_align_matches_each_scan_from_what_its_header_states() -> None:
+    ct = body((3.0, 3.0, 5.0), (2, 2, 3))
+    mask = Mask((np.abs(ct.array - 40) < 60).astype(np.uint8), ct.geometry)
+    stage = Align.model_validate(
+        {"registration": "none", "fwhm_mm": {"CT": (3.0, 3.0, "header")}, "target_fwhm_mm": 8.0, "spacing_mm": 2.0}
+    )
+    out = stage(Subject("S", {"CT": replace(ct, header_fwhm_mm=(None, None, 5.0))}, {"CT": mask}))
+    assert [each.fwhm_mm for each in edge_spread(out.matched["CT"])] == pytest.approx([8.0] * 3, rel=0.1)
+    with pytest.raises(DataError, match="header_fwhm_mm says nothing of this image"):
+        stage(Subject("S", {"CT": ct}, {"CT": mask}))

@@ -70,12 +70,12 @@ def read_manifest(path: Path) -> pd.DataFrame:
             hint="A manifest has one row per image: subject, modality, image, mask.",
         )
     table["modality"] = table["modality"].astype(str).str.strip() if "modality" in table else DEFAULT_MODALITY
-    table["image"] = table["image"].fillna("").astype(str)
-    table["mask"] = table["mask"].fillna("").astype(str) if "mask" in table else ""
+    table["image"] = table["image"].astype(object).fillna("").astype(str)
+    table["mask"] = table["mask"].astype(object).fillna("").astype(str) if "mask" in table else ""
     table["label"] = _labels(table["label"], path) if "label" in table else 1
     first = ["subject", "modality", "image", "mask", "label"]
     if "region" in table:
-        table["region"] = table["region"].fillna("").astype(str).str.strip()
+        table["region"] = table["region"].astype(object).fillna("").astype(str).str.strip()
         first.append("region")
     return table[first + [column for column in table.columns if column not in first]]
 

@@ -14,10 +14,26 @@ from __future__ import annotations
 
 import re
 
+from radfuse.data.blur import Stated
+from radfuse.data.modality import EMISSION
+
 GAUSSIAN = re.compile(
     r"^\s*(?P<axes>X?Y?Z?)\s*-?\s*G(?:AUSS(?:IAN)?)?\s*(?P<mm>\d+(?:\.\d+)?)\s*(?:mm)?\s*$", re.IGNORECASE
 )
 WIDEST_MM = 30.0
+
+
+def header_fwhm_mm(unit: str, kernel: str, slice_thickness_mm: float | None) -> Stated | None:
+    """Give what a header states of an image's blur along x, y, z; None where it states nothing.
+
+    Examples
+    --------
+    >>> header_fwhm_mm("SUV", "XY G4.0", 3.0), header_fwhm_mm("HU", "B30f", 2.5)
+    ((4.0, 4.0, 0.0), (None, None, 2.5))
+    """
+    if unit in EMISSION:  # what PET calls a slice's thickness is the distance between slices
+        return filter_fwhm_mm(kernel)
+    return (None, None, slice_thickness_mm) if slice_thickness_mm else None
 
 
 def filter_fwhm_mm(kernel: str) -> tuple[float, float, float] | None:
