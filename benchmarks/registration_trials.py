@@ -16,6 +16,7 @@ from radfuse.data.volume import Mask, Volume
 Array = npt.NDArray[np.float64]
 
 COHORT = ("CT", "PET", "MR_T1")
+UNITS = {"CT": "HU", "PET": "SUV", "MR_T1": "a.u."}
 BRAIN = ("T1c", "T1", "T2", "FLAIR")
 NOISE = 0.01  # of the range between the 1st and 99th percentile
 
@@ -105,7 +106,7 @@ def again(volume: Volume, rng: np.random.Generator) -> Volume:
 def cohort_pairs(data: Path, patients: list[str]) -> Iterator[tuple[str, str, Volume, Volume, Mask]]:
     """Give the pairs of the sarcoma cohort: CT against PET and MR, and each against itself."""
     for patient in patients:
-        scans = {m: read_volume(data / patient / f"{m}_image.nii.gz", m, "a.u.") for m in COHORT}
+        scans = {m: read_volume(data / patient / f"{m}_image.nii.gz", m, UNITS[m]) for m in COHORT}
         masks = {m: read_mask(data / patient / f"{m}_mask.nii.gz", 1) for m in COHORT}
         for m in COHORT[1:]:
             yield f"{patient}.CT-{m}", "across", scans["CT"], scans[m], masks["CT"]

@@ -10,13 +10,27 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SerializationInfo, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PlainSerializer, SerializationInfo, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 LONGEST = 200
 """Characters of a rejected value that an error shows."""
+
+
+BY_CONTENT = "by content"
+"""The context in which settings are dumped for a key."""
+
+SHIPPED = "shipped"
+
+
+def _wherever(path: str, info: SerializationInfo) -> str:
+    return BY_CONTENT if info.context == BY_CONTENT and path not in ("", SHIPPED) else path
+
+
+KnownFile = Annotated[str, PlainSerializer(_wherever)]
+"""A file whose SHA-256 stands in the setting beside it: results are remembered by that, wherever the file lies."""
 
 
 class Frozen(BaseModel):
@@ -34,6 +48,11 @@ class Stage(Frozen):
 
     name: ClassVar[str]
     version: ClassVar[int]
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide results, for their keys: a file counts by its SHA-256, not by where it lies."""
+        return self.model_dump(mode="json", context=BY_CONTENT)
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -137,7 +156,20 @@ class Component(Frozen):
         try:
             return cls._known[name].model_validate(dict(settings))  # type: ignore[return-value]
         except ValidationError as error:
-            raise ValueError("; ".join(describe(error, cls._known[name]))) from error
+            raise ValueError("; ".join([*describe(error, cls._known[name]), *cls._of_others(error, name)])) from error
+
+    @classmethod
+    def _of_others(cls, error: ValidationError, name: str) -> list[str]:
+        """Say of which method the settings are that a method does not know: it was changed, and they were left."""
+        unknown = [str(fault["loc"][0]) for fault in error.errors() if fault["type"] == "extra_forbidden"]
+        others = [m for m, member in cls.members().items() if unknown and set(unknown) <= set(member.model_fields)]
+        if not others:
+            return []
+        are = "is a setting" if len(unknown) == 1 else "are settings"
+        return [
+            f"{', '.join(unknown)} {are} of {', '.join(others)}; to change the method give all of it anew, without: "
+            f"{name}, or {{method: {name}, ...}}"
+        ]
 
     @classmethod
     def _is_family(cls) -> bool:
@@ -168,4 +200,4 @@ class Component(Frozen):
 
 
 def _dump(member: Component, info: SerializationInfo) -> dict[str, Any]:
-    return member.model_dump(mode=info.mode)
+    return member.model_dump(mode=info.mode, context=info.context)

@@ -110,7 +110,9 @@ class Execution(Frozen):
     """How the work is done. Nothing here changes a number, so nothing here is part of a cache key."""
 
     jobs: PositiveInt | None = Field(None, description="Processes; default: one per core.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where networks run; texture and maps of features too where it says `cuda`."
+    )
 
 
 class Config(Frozen):

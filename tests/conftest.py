@@ -1,9 +1,15 @@
 """Fixtures shared by all tests: where the public data lies, and small things to test on."""
 
+import io
+import logging
 import os
+import runpy
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +17,16 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import pandas as pd
 import pytest
+import SimpleITK as sitk
 from filelock import FileLock
 
+from radfuse.cli.app import main
 from radfuse.data.geometry import Geometry
+from radfuse.data.predictions import Predictions
 from radfuse.data.volume import Mask, Volume
+from radfuse.run.executors.local import LocalExecutor
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -87,8 +98,86 @@ class InProcess:
             yield task, work(task)
 
 
-def radfuse(*arguments: object, cwd: Path | None = None, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
-    """Type a radfuse command as a user would."""
+def scored(
+    arms: Mapping[str, tuple[str, str, str, float]],
+    outcome: np.ndarray,
+    folds: Sequence[np.ndarray],
+    odds: Callable[[float], np.ndarray],
+) -> Predictions:
+    """Out-of-fold scores of made-up arms.
+
+    Parameters
+    ----------
+    arms : by name: fusion, modalities, classifier, and how strong its signal is.
+    folds : of each repeat, the fold of each subject.
+    odds : gives the log odds of the subjects for a signal; called arm by arm, repeat by repeat.
+    """
+    subject = [f"S{i:03d}" for i in range(len(outcome))]
+    return Predictions(
+        pd.concat(
+            [
+                pd.DataFrame(
+                    {"arm": arm, "fusion": fusion, "modalities": modalities, "classifier": classifier,
+                     "subject": subject, "repeat": repeat, "fold": fold, "outcome": outcome,
+                     "score": 1 / (1 + np.exp(-odds(signal)))}
+                )
+                for arm, (fusion, modalities, classifier, signal) in arms.items()
+                for repeat, fold in enumerate(folds)
+            ],
+            ignore_index=True,
+        )
+    )  # fmt: skip
+
+
+def radfuse(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Type a radfuse command as a user would, without the seconds that starting it and its workers take.
+
+    The command line is that of `python -m radfuse`, from its arguments to its exit code and what it prints.
+    `radfuse_process` is for what only processes show.
+    """
+    return typed(main, "radfuse", *arguments, cwd=cwd)
+
+
+def pipeline(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a script of pipelines/ as a user would, without the seconds that starting it takes."""
+    script = str(REPOSITORY / "pipelines" / name)
+    return typed(lambda: runpy.run_path(script, run_name="__main__"), script, *arguments)
+
+
+def typed(program: Callable[[], object], *words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program of the command line in this process; the work of its workers is done here, too."""
+    command = list(map(str, words))
+    said, told = io.StringIO(), io.StringIO()
+    warned = logging.StreamHandler(told)  # Python itself prints the warnings of a program that configures no log
+    warned.setLevel(logging.WARNING)
+    threads, interrupt = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads(), signal.getsignal(signal.SIGTERM)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(action="ignore"),
+        redirect_stdout(said),
+        redirect_stderr(told),
+    ):
+        patch.setattr(sys, "argv", command)
+        patch.setattr(LocalExecutor, "map", InProcess.map)
+        patch.chdir(cwd or Path.cwd())
+        logging.getLogger().addHandler(warned)
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # as workers do
+        try:
+            program()
+            code: Any = 0
+        except SystemExit as end:
+            code = end.code
+        finally:
+            logging.getLogger().removeHandler(warned)
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+            signal.signal(signal.SIGTERM, interrupt)
+    return subprocess.CompletedProcess(command, code or 0, said.getvalue(), told.getvalue())
+
+
+def radfuse_process(
+    *arguments: object, cwd: Path | None = None, timeout_s: float = 900
+) -> subprocess.CompletedProcess[str]:
+    """Type a radfuse command in a process of its own, with worker processes."""
     command = [sys.executable, "-m", "radfuse", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
 
@@ -102,7 +191,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shared / "demo"
     with FileLock(shared / "demo.lock"):
         if not (folder / "done.txt").is_file():
-            done = radfuse("demo", folder)
+            done = radfuse_process("demo", folder)
             assert done.returncode == 0, done.stdout + done.stderr
             (folder / "done.txt").write_text(done.stdout)
     return folder

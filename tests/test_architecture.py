@@ -84,3 +84,14 @@ def test_help_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "harmonize" in done.stdout
+
+
+def test_what_every_study_command_imports_is_light() -> None:
+    """Reading a config, finding a fault in it and starting a worker wait for no network or model library."""
+    heavy = ["torch", "scipy", "sklearn", "mlflow", "SimpleITK", "xgboost", "radiomics", "matplotlib", "numba"]
+    code = (
+        "import sys, radfuse.run.study, radfuse.run.tasks, radfuse.run.permuting\n"
+        f"found = [name for name in {heavy!r} if name in sys.modules]\nsys.exit(f'loaded {{found}}' if found else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

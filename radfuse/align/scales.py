@@ -28,7 +28,7 @@ def _listed(given: object) -> object:
 
 def _dumped(steps: tuple[Intensity, ...], info: SerializationInfo) -> Any:
     """Write one step as it was given: a list of one would make every earlier result another's."""
-    found = [step.model_dump(mode=info.mode) for step in steps]
+    found = [step.model_dump(mode=info.mode, context=info.context) for step in steps]
     return found[0] if len(found) == 1 else found
 
 

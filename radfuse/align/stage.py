@@ -16,13 +16,13 @@ from radfuse.align.grid import (
     carry,
     crop,
     crop_to,
-    fit_to_image,
     inside_share,
     lattice_mm,
     resample,
 )
 from radfuse.align.intensity.physical import Physical
 from radfuse.align.intensity.zscore import ZScore
+from radfuse.align.outlines import change, fitted, voxel_centres_mm
 from radfuse.align.partial_volume import PartialVolume
 from radfuse.align.point_spread import (
     NONE_MORE,
@@ -37,6 +37,8 @@ from radfuse.align.registration import Registered, Registration
 from radfuse.align.registration.rigid import Rigid
 from radfuse.align.resolution import Triple, match
 from radfuse.align.scales import Drawn, Scale, named, rescaled
+from radfuse.align.template import Template
+from radfuse.align.tissues import Tissues, check, measured
 from radfuse.component import Stage
 from radfuse.data.box import touches_border
 from radfuse.data.deformation import Motion
@@ -53,7 +55,7 @@ class Align(Stage):
     """Register, resample once, carry the region over, match the resolution of fusion's inputs."""
 
     name: ClassVar[str] = "align"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     reference: str | None = Field(
         None, description="The modality whose frame and region lead; none given: the subject's first."
@@ -68,6 +70,16 @@ class Align(Stage):
     )
     registration: Registration = Field(
         Rigid(), description="How scans are brought together beyond what their headers say."
+    )
+    template: Template | None = Field(
+        None,
+        description="An image of your own that every subject is brought to, such as the MNI brain; none given: "
+        "subjects stay in their own space.",
+    )
+    tissues: Tissues = Field(
+        {},
+        description="Regions that only intensity scales look at (`over`) and that are measured nowhere, by where they "
+        "are from: `{brain: template}`, `{muscle: manifest}`, `{brain: {of: tool, command: ...}}`.",
     )
     interpolation: Interpolation | dict[str, Interpolation] = Field(
         "linear",
@@ -140,8 +152,15 @@ class Align(Stage):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _tissues_are_sound(self) -> Align:
+        check(self.tissues, masked=self.template is not None and bool(self.template.mask))
+        return self
+
     def require(self) -> None:
-        """Raise one ConfigError when a file that an intensity scale needs is missing or another one."""
+        """Raise one ConfigError when a file that a template or a scale needs is missing or another one."""
+        if self.template is not None:
+            self.template.require(self.reference, self.registration)
         for steps in self.intensity.values():
             for place, step in enumerate(steps):
                 step.build()
@@ -168,21 +187,25 @@ class Align(Stage):
         """
         reference = self._reference(subject)
         warnings: list[str] = []
-        masks = _fitted(subject, warnings)
+        masks = fitted(subject, warnings)
         lead = reference if reference in masks else next(iter(masks))
         if lead != reference:
             warnings.append(f"{reference} has no mask: the region is that of {lead}")
         fixed = subject.volumes[reference]
         found = {name: self._register(fixed, volume, masks.get(reference)) for name, volume in subject.volumes.items()}
-        transforms = {name: each.transform for name, each in found.items()}
-        whole = self.grid_of(fixed.geometry)
+        within = {name: each.transform for name, each in found.items()}
+        brought = None if self.template is None else self.template.place(subject, reference, within)
+        transforms = within if brought is None else brought.transforms
+        whole = self.grid_of(fixed.geometry, None if brought is None else brought.space)
         further, absent, told = carry_further(
-            subject, reference, whole, transforms, self.mask == "own", self.min_voxels, self.supersampling
-        )
+            measured(subject, self.tissues), reference, whole, transforms, self.mask == "own", self.min_voxels,
+            self.supersampling,
+        )  # fmt: skip
         warnings += told
         beside_it = [mask for carried in further.values() for mask in carried.values()]
         grid, regions, changes = self._regions(whole, masks, transforms, lead, beside_it)
-        aligned, scales = self._volumes(subject, masks, grid, transforms)
+        outlined = subject if brought is None else brought.outlined(subject, self.tissues)
+        aligned, scales = self._volumes(outlined, masks, grid, transforms, within)
         placed = {name: regions.get(name, regions[lead]) for name in aligned}
         for name, volume in aligned.items():
             if volume.unit != unit_of(name) != "a.u.":
@@ -194,10 +217,10 @@ class Align(Stage):
         for name, region in placed.items():
             if touches_border(region.inside):
                 warnings.append(f"the region measured in {name} touches the border of the grid")
-            share = inside_share(transforms[name].apply(_voxel_centres_mm(region)), subject.volumes[name].geometry)
+            share = inside_share(transforms[name].apply(voxel_centres_mm(region)), subject.volumes[name].geometry)
             if share < 1.0:
                 warnings.append(f"{100 * (1 - share):.1f} % of the region is outside the field of view of {name}")
-        spreads, measured = self._spreads(subject, grid)
+        spreads, blur = self._spreads(subject, grid)
         aligned = self._without_partial_volume(aligned, placed, others, spreads)
         target = None if self.target_fwhm_mm is None else triple(self.target_fwhm_mm)
         # What was corrected has no one point spread any more.
@@ -218,8 +241,10 @@ class Align(Stage):
         if others or absent:
             voxels = {region: next(iter(own.values())).voxels for region, own in others.items()}
             findings["further_regions"] = {"voxels": voxels, "absent": absent}
-        if measured:
-            findings["point_spread"] = measured
+        if blur:
+            findings["point_spread"] = blur
+        if brought is not None:
+            findings["template"] = brought.findings
         return replace(
             subject,
             volumes=aligned,
@@ -259,10 +284,10 @@ class Align(Stage):
             )
         return found
 
-    def grid_of(self, fixed: Geometry) -> Geometry:
-        """Give the common grid over the whole field of the reference's grid."""
+    def grid_of(self, fixed: Geometry, template: Geometry | None = None) -> Geometry:
+        """Give the common grid over the whole field of the reference's grid, or of the template's."""
         spacing = auto_spacing_mm([fixed]) if self.spacing_mm == "auto" else self.spacing_mm
-        return fixed.with_spacing_mm(*triple(spacing))
+        return (fixed if template is None else template).with_spacing_mm(*triple(spacing))
 
     def _regions(
         self,
@@ -279,7 +304,7 @@ class Align(Stage):
         if self.margin_mm is not None:
             grid = crop_to([*regions.values(), *further], self.margin_mm)
             regions = {name: crop(region, grid) for name, region in regions.items()}
-        changes = {name: _change(masks[name], region) for name, region in regions.items()}
+        changes = {name: change(masks[name], region) for name, region in regions.items()}
         return grid, regions, changes
 
     def _check_size(self, name: str, before: Mask, after: Mask) -> None:
@@ -317,7 +342,12 @@ class Align(Stage):
         return out
 
     def _volumes(
-        self, subject: Subject, masks: Mapping[str, Mask], grid: Geometry, transforms: Mapping[str, Motion]
+        self,
+        subject: Subject,
+        masks: Mapping[str, Mask],
+        grid: Geometry,
+        transforms: Mapping[str, Motion],
+        within: Mapping[str, Motion],
     ) -> tuple[dict[str, Volume], dict[str, Any]]:
         aligned: dict[str, Volume] = {}
         scales: dict[str, Any] = {}
@@ -329,35 +359,13 @@ class Align(Stage):
             try:
                 # Before resampling, so that the statistics are those of the scan, whatever the grid. For a linear scale
                 # and a linear interpolation the order does not matter.
-                scaled = rescaled(_finite(volume), steps, Drawn(subject, name, masks, transforms))
+                scaled = rescaled(_finite(volume), steps, Drawn(subject, name, masks, within))
                 aligned[name] = resample(scaled, grid, transforms[name], sampled)
             except RadfuseError as error:
                 error.add_note(f"while aligning {name} of {subject.id}")
                 raise
             scales[name] = {"method": named(steps), "unit": aligned[name].unit}
         return aligned, scales
-
-
-def _fitted(subject: Subject, warnings: list[str]) -> dict[str, Mask]:
-    """Put every mask on its image's grid, and refuse a region that is not there."""
-    masks = {}
-    for name, volume in subject.volumes.items():
-        if name not in subject.masks:
-            continue
-        masks[name], warning = fit_to_image(subject.masks[name], volume.geometry, name)
-        if warning:
-            warnings.append(warning)
-        if not masks[name].voxels:
-            present = ", ".join(map(str, masks[name].labels)) or "none, the mask is empty"
-            raise DataError(
-                f"the {name} mask has no voxel of label {masks[name].label}; labels present: {present}",
-                hint="Name the label in the manifest's column `label`.",
-            )
-    if not masks:
-        raise DataError(
-            f"{subject.id} has no mask in any of {', '.join(subject.volumes)}", hint="Give the manifest a mask."
-        )
-    return masks
 
 
 def _finite(volume: Volume) -> Volume:
@@ -368,19 +376,6 @@ def _finite(volume: Volume) -> Volume:
             hint="Fill them first: interpolation would spread them.",
         )
     return volume
-
-
-def _change(before: Mask, after: Mask) -> dict[str, float]:
-    return {
-        "before_ml": before.volume_ml,
-        "after_ml": after.volume_ml,
-        "relative": after.volume_ml / before.volume_ml - 1.0,
-    }
-
-
-def _voxel_centres_mm(mask: Mask) -> Any:
-    matrix = mask.geometry.index_to_physical
-    return np.argwhere(mask.inside)[:, ::-1] @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def _centre(volume: Volume) -> str:

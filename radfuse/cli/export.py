@@ -11,7 +11,10 @@ from radfuse.cli.options import AsJson
 
 def export(
     place: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A study folder, or a run in one: STUDY/runs/main.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A study folder, a run in one (STUDY/runs/main), or what train --features made."
+        ),
     ] = Path("."),
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")] = Path("export"),

@@ -39,6 +39,7 @@ def extract(
 
     With --manifest the files are measured as they are, and the numbers equal `pyradiomics -p`; -o names the CSV.
     With --voxelwise each chosen feature becomes a map for each volume, NaN outside of the region.
+    With --device cuda texture and maps are computed on the GPU, with the same answers; how fast is not measured.
     """
     if voxelwise or feature or kernel_radius or whole_kernel:
         from radfuse.cli.voxelwise import make_maps

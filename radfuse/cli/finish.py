@@ -41,9 +41,15 @@ def print_auc(judged: "Judged", options: StudyOptions) -> None:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for name in ("auc", "95 % interval", "n", "events"):
         table.add_column(name, justify="right")
+    sites = judged.tables.get("sites_together")
+    by_pairs = {} if sites is None else dict(zip(sites["arm"], sites["auc_by_pairs"], strict=True))
+    if by_pairs:  # the title's folds are sites, and a small one counts as much as a large one
+        table.title = "AUC: pairs within a site, every site counting alike; intervals by patient bootstrap"
+        table.add_column("by pairs", justify="right")
     for row in judged.auc.to_dict("records"):
         interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
-        numbers = (f"{row['auc']:.3f}", interval, str(row["n"]), str(row["events"]))
+        numbers = [f"{row['auc']:.3f}", interval, str(row["n"]), str(row["events"])]
+        numbers += [f"{by_pairs[row['arm']]:.3f}"] if row["arm"] in by_pairs else []
         table.add_row(row["arm"], row["fusion"], row["modalities"], row["classifier"], *numbers)
     console = Console(highlight=False) if _wide() else Console(highlight=False, width=140)
     console.print(table)

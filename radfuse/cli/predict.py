@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 def predict(
     place: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A study folder, a run in one (STUDY/runs/main), or an export.")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A study folder, a run in one (STUDY/runs/main), what train --features made, or an export.",
+        ),
     ] = Path("."),
     *,
     manifest: Annotated[Path | None, typer.Option(help="New patients: subject, modality, image, mask.")] = None,

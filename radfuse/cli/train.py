@@ -30,8 +30,9 @@ def train(
     control: Annotated[
         list[str] | None,
         typer.Option(
-            help="A negative control, after training: shuffle:MODALITY, noise:MODALITY or permute-outcome; may be "
-            "repeated. Its time is told first, and what stands is not done again."
+            help="A negative control, after training: shuffle:MODALITY, noise:MODALITY (`clinical` among them, where "
+            "clinical facts are a modality) or permute-outcome; may be repeated. Its time is told first, and what "
+            "stands is not done again."
         ),
     ] = None,
     arm: Annotated[

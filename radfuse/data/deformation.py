@@ -98,3 +98,43 @@ class Deformation:
 
 Motion = Transform | Deformation
 """What a registration may find."""
+
+
+ROUNDS = 20  # of the fixed-point search for a bend's inverse; each shortens the rest by the bend's steepness
+
+
+def led_back(motion: Motion, points_mm: npt.ArrayLike) -> Array:
+    """Lead points (n, 3) of the moving space back to the fixed one: the inverse of a motion.
+
+    A bend's is found by walking back over and over [Chen et al. 2008, Med Phys 35:81, doi:10.1118/1.2816107], which
+    ends where the bend stretches nothing to more than double.
+    """
+    if not isinstance(motion, Deformation):
+        return motion.inverse.apply(points_mm)
+    straight = motion.linear.inverse.apply(points_mm)
+    points = straight
+    for _ in range(ROUNDS):
+        points = straight - motion.bend_mm(points)
+    return points
+
+
+def composed(first: Motion, then: Motion, grid: Geometry) -> Motion:
+    """Give the one map that leads through two: ``then(first(point))``.
+
+    Matrices are multiplied, and a bend before a matrix stays as it is. A bend that comes second is sampled: between
+    the points of the grid it is interpolated linearly, as every field is.
+
+    Parameters
+    ----------
+    first, then : the space that the first leads to is the one that the second starts from.
+    grid : where a field is sampled, in the space that the first starts from; as fine as the second's own.
+    """
+    start, end = (each.linear if isinstance(each, Deformation) else each for each in (first, then))
+    linear = Transform.from_array(end.array @ start.array)
+    if not isinstance(then, Deformation):
+        return linear if isinstance(first, Transform) else Deformation(linear, first.field_mm, first.grid)
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
+    points = index @ grid.index_to_physical[:3, :3].T + grid.index_to_physical[:3, 3]
+    # start(p + field) = first(p) + then's bend there, solved for the field.
+    field = start.inverse.apply(first.apply(points) + then.bend_mm(first.apply(points))) - points
+    return Deformation(linear, field.reshape(*grid.shape, 3).astype(np.float32), grid)

@@ -25,8 +25,7 @@ class Transform:
     @classmethod
     def from_array(cls, matrix: npt.ArrayLike) -> "Transform":
         """Build from any 4 x 4 array."""
-        rows = np.asarray(matrix, dtype=float).reshape(4, 4)
-        return cls(tuple(tuple(float(value) for value in row) for row in rows))
+        return cls(tuple(map(tuple, np.asarray(matrix, dtype=float).reshape(4, 4).tolist())))
 
     @classmethod
     def about(cls, centre_mm: npt.ArrayLike, turn: npt.ArrayLike, shift_mm: npt.ArrayLike) -> "Transform":

@@ -37,10 +37,11 @@ class Extractor(Component):
         return []
 
     @abstractmethod
-    def build(self, parameters: Mapping[str, Any]) -> Measure:
+    def build(self, parameters: Mapping[str, Any], device: str = "cpu") -> Measure:
         """Give the function that measures a volume inside its mask; both share a grid.
 
         Parameters
         ----------
         parameters : the contents of a PyRadiomics parameter file, already found valid.
+        device : ``cpu`` or ``cuda``, for an extractor that can use it; no number depends on it.
         """

@@ -27,8 +27,12 @@ class Fast(Extractor):
         "little from about 3 mm on, or 8 sigma. With `full` the LoG features differ from PyRadiomics'.",
     )
 
-    def build(self, parameters: Mapping[str, Any]) -> Measure:
-        """Give the function that measures a volume with these parameters."""
+    def build(self, parameters: Mapping[str, Any], device: str = "cpu") -> Measure:
+        """Give the function that measures a volume with these parameters.
+
+        With ``cuda`` texture is counted there, to the last bit as on the CPU; filters and sums stay on the CPU.
+        """
+        from radfuse.extract.native.counting import counting_on
         from radfuse.extract.native.measure import FastMeasure
 
-        return FastMeasure(parameters, self.max_bins, self.log_margin)
+        return FastMeasure(parameters, self.max_bins, self.log_margin, counting_on(device))

@@ -67,7 +67,7 @@ class Ibsi(Extractor):
             return [error.message]
         return []
 
-    def build(self, parameters: Mapping[str, Any]) -> "IbsiMeasure":
+    def build(self, parameters: Mapping[str, Any], device: str = "cpu") -> "IbsiMeasure":
         """Give the function that measures a volume with these parameters."""
         from radfuse.extract.ibsi1.added import Added
         from radfuse.extract.ibsi1.measure import IbsiMeasure

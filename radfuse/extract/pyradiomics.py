@@ -17,7 +17,7 @@ class PyRadiomics(Extractor):
         description="Refuse a region that the bin width would cut into more grey levels: texture would take hours.",
     )
 
-    def build(self, parameters: Mapping[str, Any]) -> Measure:
+    def build(self, parameters: Mapping[str, Any], device: str = "cpu") -> Measure:
         """Give the function that measures a volume with these parameters."""
         from radfuse.extract.measurement import PyRadiomicsMeasure
 

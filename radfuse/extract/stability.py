@@ -25,6 +25,8 @@ from radfuse.extract.perturbations.noise import Noise
 from radfuse.extract.perturbations.rotation import Rotation
 from radfuse.extract.perturbations.translation import Translation
 
+MISREGISTRATION = "misregistration"
+
 
 class Stability(Stage):
     """Examine an aligned subject again, so many times, each time a little differently.
@@ -100,6 +102,11 @@ class Stability(Stage):
     def misregistration_only(self) -> bool:
         """Whether nothing but the error of alignment happens, so that what changes is its doing."""
         return [step.method for step in self.chain] == ["alignment"]
+
+    @property
+    def folder(self) -> str:
+        """Where a run keeps what is measured: misregistration alone never takes the place of the ordinary results."""
+        return MISREGISTRATION if self.misregistration_only else self.name
 
     def shift_mm(self, subject: str, number: int, aligned: Mapping[str, Any], modality: str) -> tuple[float, ...]:
         """Say how far a repetition moves a scan under its region: x, y, z in LPS millimetres, all such steps added.

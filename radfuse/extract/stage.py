@@ -103,7 +103,7 @@ class Extract(Stage):
         Parameters
         ----------
         subject : volumes with their masks, and the further regions that were drawn.
-        device : taken for the same call as the other stages'; features are computed on the CPU.
+        device : ``cpu`` or ``cuda``, for the extractor; no number depends on it.
         """
         found: dict[tuple[str, str], Measured] = {}
         for name in subject.volumes:
@@ -113,17 +113,20 @@ class Extract(Stage):
                     hint="Give the manifest a mask for it, or run `radfuse align`, which carries the reference's over.",
                 )
             try:
-                found[name, ""] = self._measure(name)(subject.volumes[name], subject.masks[name])
+                found[name, ""] = self._measure(name, device)(subject.volumes[name], subject.masks[name])
             except RadfuseError as error:
                 error.add_note(f"while measuring {name} of {subject.id}")
                 raise
         # One region after the other, so that volumes which share a mask share the work on its shape.
         for region, derived in further_regions(subject, self.regions).items():
             for name, volume in subject.volumes.items():
-                found[name, region] = self._further(volume, name, region, derived, found[name, ""].values)
+                names = found[name, ""].values
+                found[name, region] = self._further(volume, name, region, derived, names, device)
         return _row(subject.id, found)
 
-    def _further(self, volume: Volume, name: str, region: str, derived: Derived, names: Iterable[str]) -> Measured:
+    def _further(
+        self, volume: Volume, name: str, region: str, derived: Derived, names: Iterable[str], device: str
+    ) -> Measured:
         """Measure a further region; where there is none, or it cannot be measured, every value is NaN and says why.
 
         Parameters
@@ -133,7 +136,7 @@ class Extract(Stage):
         why = derived.why or f"{region} is not drawn on {name}"
         if name in derived.masks:
             try:
-                measured = self._measure(name)(volume, derived.masks[name])
+                measured = self._measure(name, device)(volume, derived.masks[name])
                 notes = {REGION_NOTES: derived.notes} if derived.notes else {}
                 return replace(measured, diagnostics={**measured.diagnostics, **notes})
             except DataError as error:
@@ -142,8 +145,8 @@ class Extract(Stage):
         missing = dict.fromkeys(names, float("nan"))
         return Measured(missing, {REGION_NOTES: reason}, dict.fromkeys(missing, reason))
 
-    def _measure(self, modality: str) -> Measure:
-        return self.extractor.build(parameters_for(modality, self.parameters))
+    def _measure(self, modality: str, device: str) -> Measure:
+        return self.extractor.build(parameters_for(modality, self.parameters), device)
 
 
 def _row(subject: str, found: Mapping[tuple[str, str], Measured]) -> FeatureRow:

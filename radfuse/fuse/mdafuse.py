@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from radfuse.component import KnownFile
 from radfuse.fuse import Fuser, FusionMethod
 from radfuse.fuse.learned_matrix import require_known_weights
 
@@ -27,7 +28,7 @@ class MdAFuse(FusionMethod):
     context_voxels: ClassVar[int | None] = 9
 
     method: Literal["mdafuse"] = "mdafuse"
-    weights: str = Field("shipped", description="`shipped`, or a safetensors file of `radfuse fusion train`.")
+    weights: KnownFile = Field("shipped", description="`shipped`, or a safetensors file of `radfuse fusion train`.")
     sha256: str = Field(
         SHIPPED_SHA256,
         description="SHA-256 that the weights must have, from their card; results are remembered under it.",

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
+from radfuse.component import KnownFile
 from radfuse.data.geometry import Geometry
 from radfuse.fuse import Array, Fuser, FusionMethod
 from radfuse.fuse.learned_matrix import require_known_weights
@@ -43,7 +44,7 @@ class MdAFusePublished(FusionMethod):
         "axial", description="Slices to fuse: axial, or the mean of axial, coronal and sagittal."
     )
     zero_background: bool = Field(True, description="Voxels where every source is exactly 0 stay 0.")
-    weights: str = Field("shipped", description="`shipped`, or a safetensors file of `radfuse fusion train`.")
+    weights: KnownFile = Field("shipped", description="`shipped`, or a safetensors file of `radfuse fusion train`.")
     sha256: str = Field(
         SHIPPED_SHA256,
         description="SHA-256 that the weights must have, from their card; results are remembered under it.",

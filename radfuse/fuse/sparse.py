@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from radfuse.component import KnownFile
 from radfuse.data.geometry import Geometry
 from radfuse.fuse import Array, Fuser, FusionMethod
 from radfuse.fuse.learned_matrix import read_matrix, require_known_weights
@@ -55,7 +56,7 @@ class SparseRepresentation(FusionMethod):
     planes: Literal["axial", "three"] = Field(
         "axial", description="Slices to fuse: axial, or the mean of axial, coronal and sagittal."
     )
-    weights: str = Field("shipped", description="`shipped`, or a file of pipelines/learn_fusion_dictionary.py.")
+    weights: KnownFile = Field("shipped", description="`shipped`, or a file of pipelines/learn_fusion_dictionary.py.")
     sha256: str = Field(
         SHIPPED_SHA256,
         description="SHA-256 that the dictionary must have, from its card; results are remembered under it.",

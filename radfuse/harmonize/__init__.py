@@ -27,9 +27,9 @@ class Harmonizer(Component):
         """Make an unfitted scikit-learn transformer of `FeatureTable.rows`.
 
         Its ``fit`` learns from the rows given and from nothing else, and never uses the outcome; its ``transform``
-        returns the same columns and rows, with the feature columns changed and the context columns as they were. After
-        ``fit`` it has ``report_``, what it did to each modality; ``flagged(rows)`` says, row by row, which
-        modalities it leaves as they are because their batch was not fitted. Rows in which ``@missing.<modality>`` is 1
-        hold what an imputer put there: they take no part in that modality, whatever their label, come back as they
-        are, and are not flagged.
+        treats each row by itself (a subject may have several) and returns the same columns and rows, with the feature
+        columns changed and the context columns as they were. After ``fit`` it has ``report_``, what it did to each
+        modality; ``flagged(rows)`` says, row by row, which modalities it leaves as they are because their batch was
+        not fitted. Rows in which ``@missing.<modality>`` is 1 hold what an imputer put there: they take no part in
+        that modality, whatever their label, come back as they are, and are not flagged.
         """

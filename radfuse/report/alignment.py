@@ -44,7 +44,7 @@ def alignment(study: Study, examples: int) -> Section:
     sensitivity = study.tables.get("sensitivity")
     found = {str(subject): each or {} for subject, each in (study.findings.get("align") or {}).items()}
     if found:
-        blocks += [*_registrations(found), *shifts(found, sensitivity), *_regions(found)]
+        blocks += [*_template(found), *_registrations(found), *shifts(found, sensitivity), *_regions(found)]
         blocks += movement(study.tables.get("misregistration"))
     else:
         blocks.append(absent("No subject has been aligned.", "Run `radfuse align`."))
@@ -61,7 +61,7 @@ def alignment(study: Study, examples: int) -> Section:
 def _registrations(found: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     keyed = []
     for subject, each in found.items():
-        for scan, one in (each.get("registration") or {}).items():
+        for scan, one in [*(each.get("registration") or {}).items(), *_to_template(each)]:
             one = one or {}
             moved = bool(one.get("accepted"))
             order = -_float(one, "displacement_mm") if moved else _float(one, "similarity_before")
@@ -75,6 +75,29 @@ def _registrations(found: Mapping[str, Mapping[str, Any]]) -> list[Block]:
         Words(f"{taken} of {len(rows)} registrations were taken; elsewhere the headers' alignment was kept."),
         *split_long(Table(caption, COLUMNS, rows, COLUMNS[3:7]), SHOWN),
     ]
+
+
+def _to_template(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The way to the template, as one more registration."""
+    one = found.get("template")
+    return [(f"{one.get('scan')} to the template", one)] if one else []
+
+
+def _template(found: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    """Say by how much the template's space is another one than the patients'."""
+    brought = [each["template"] for each in found.values() if (each.get("template") or {}).get("space") == "template"]
+    factors = sorted(_float(one, "volume_factor") for one in brought)
+    if not factors:
+        return []
+    same = max(abs(factor - 1.0) for factor in factors) < 1e-6
+    text = (
+        "Lengths and volumes are the patients' own."
+        if same
+        else f"Volumes are {factors[0]:.2f} to {factors[-1]:.2f} times the patients' own, before any bend: features of "
+        "shape and volume describe lesions relative to the template, and are no millimetres of a patient."
+    )
+    words = f"{len(factors)} subjects are measured in the template's space. {text}"
+    return [Words(words, "" if same else "caution")]
 
 
 def _registration(subject: str, scan: str, found: Mapping[str, Any]) -> tuple[str, ...]:

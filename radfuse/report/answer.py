@@ -8,6 +8,7 @@ from radfuse.data.study import Study
 from radfuse.report.comparisons import corrected
 from radfuse.report.curves import ordered
 from radfuse.report.section import Block, Section, Table, Words, absent, interval, number
+from radfuse.report.sites import by_pairs
 
 SUSPICIOUS_AUC = 0.9
 NAMED = 4
@@ -17,6 +18,12 @@ def answer(study: Study) -> Section:
     """Say what the study found, before anything else."""
     blocks: list[Block] = [_verdict(study)]
     contrast = study.contrast or {}
+    pairs = by_pairs(study)
+    if pairs is not None:
+        declared = [str(contrast.get(side)) for side in ("arm", "against")]
+        named = [f"{number(pairs[arm])} of {arm}" for arm in declared if arm in pairs]
+        instead = f", and by pairs of patients {' and '.join(named)}" if named else ""
+        blocks.append(Words(f"Sites were left out in turn; in an AUC each counts the same, however small{instead}."))
     if contrast.get("power"):
         blocks.append(Words(str(contrast["power"])))
     beside = corrected(study)

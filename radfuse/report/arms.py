@@ -9,10 +9,15 @@ import pandas as pd
 from radfuse.data.study import Study
 from radfuse.report.curves import ordered
 from radfuse.report.section import Block, Fold, Section, Table, Words, absent, interval, number
+from radfuse.report.sites import by_pairs
 
 CORE = ("arm", "fusion", "modalities", "classifier", "auc", "ci_low", "ci_high", "n", "events")
 
 
+ALIKE = (
+    "Each site was left out in turn: AUC is the mean over sites, each counting the same, however small; by pairs, a "
+    "site counts with its pairs of patients of either outcome."
+)
 COLUMNS = ("arm", "fusion", "modalities", "classifier", "AUC", "interval", "n", "events")
 
 
@@ -27,9 +32,14 @@ def arms(study: Study) -> Section:
     if null is not None:  # p of the whole pipeline, by `radfuse train --control permute-outcome`
         p = dict(zip(null["arm"], null["p"], strict=True))
         columns, rows = (*COLUMNS, "p, permuted"), [(*row, number(p.get(row[0]), 3)) for row in rows]
+    pairs = by_pairs(study)
+    if pairs is not None:
+        columns = (*columns, "AUC by pairs")
+        rows = [(*row, number(pairs.get(row[0]), 3)) for row in rows]
     blocks: list[Block] = [
         Table("Arms by fusion level and AUC", columns, rows, columns[4:]),
         Words("The same numbers, unrounded, are in auc.csv beside this page."),
+        *([] if pairs is None else [Words(ALIKE)]),
         *_withheld(study),
         *_other_views(auc),
     ]

@@ -42,9 +42,10 @@ def _modalities(found: pd.DataFrame) -> list[Block]:
         Words(
             "Shuffled: the modality's rows, with all regions, its batch labels and the fused images made from it, are "
             "dealt anew among the subjects. Noise: Gaussian, of each column's mean and SD. Both keep what a column "
-            "looks like and leave nothing of the outcome in it. The bar is the declared single modality, or the best "
-            "one left untouched; where several modalities are left, the same arm trained on those alone. The ranges "
-            "are the lowest and highest draw."
+            "looks like and leave nothing of the outcome in it. Of `clinical` only what that modality is told is "
+            "false: harmonising goes on protecting the true facts. The bar is the declared single modality, or the "
+            "best one left untouched; where several modalities are left, the same arm trained on those alone. The "
+            "ranges are the lowest and highest draw."
         ),
     ]  # fmt: skip
 

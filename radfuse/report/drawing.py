@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,12 +48,22 @@ STYLE: Any = {
 
 def svg(draw: Draw, width_in: float, height_in: float) -> bytes:
     """Draw on a figure of its own, as SVG."""
-    return _render(draw, width_in, height_in, "svg", {"Date": None, "Creator": None, "Format": None, "Type": None})
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    return _render(
+        draw, width_in, height_in, 100, lambda figure: partial(FigureCanvasSVG(figure).print_svg, metadata=metadata)
+    )
 
 
 def png(draw: Draw, width_in: float, height_in: float) -> bytes:
     """Draw on a figure of its own, as PNG."""
-    return _render(draw, width_in, height_in, "png", {"Software": None}, DPI)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    metadata = {"Software": None}
+    return _render(
+        draw, width_in, height_in, DPI, lambda figure: partial(FigureCanvasAgg(figure).print_png, metadata=metadata)
+    )
 
 
 def scan_png(draw: Draw, width_in: float, height_in: float) -> bytes:
@@ -68,7 +79,7 @@ def scan_png(draw: Draw, width_in: float, height_in: float) -> bytes:
 
 
 def _render(
-    draw: Draw, width_in: float, height_in: float, kind: str, metadata: dict[str, Any], dpi: float = 100
+    draw: Draw, width_in: float, height_in: float, dpi: float, printer: Callable[[Figure], Callable[[io.BytesIO], None]]
 ) -> bytes:
     import matplotlib
     from matplotlib import style
@@ -76,10 +87,10 @@ def _render(
 
     # The user's own matplotlibrc must not change the page.
     with style.context("default"), matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        figure = Figure(figsize=(width_in, height_in), dpi=dpi, facecolor="white", layout="constrained")
+        write, buffer = printer(figure), io.BytesIO()
         draw(figure)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi, facecolor="white")
+        write(buffer)  # the canvas draws once; Figure.savefig would draw everything twice, for the same bytes
     return buffer.getvalue()
 
 

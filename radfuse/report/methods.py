@@ -33,9 +33,8 @@ def methods(study: Study) -> tuple[str, list[str]]:
     return numbered(" ".join(line for line in lines if line))
 
 
-def methods_file(study: Study) -> bytes:
+def methods_file(text: str, references: Sequence[str]) -> bytes:
     """Give paragraph and references as a Markdown file."""
-    text, references = methods(study)
     return "\n".join(["## Methods", "", text, "", "## References", "", *listed(references), ""]).encode("utf-8")
 
 
@@ -87,6 +86,7 @@ def _align(align: Settings) -> str:
             if "max_displacement_mm" in gate:
                 text += f" and no corner moved further than {gate['max_displacement_mm']:g} mm"
         text += "."
+    text += _to_template(_part(align, "template"), align.get("reference"))
     corrected = {name: method_of(each) for name, each in _part(align, "partial_volume").items()}
     if corrected:
         told = joined([f"{name} ({method})" for name, method in corrected.items()])
@@ -94,9 +94,37 @@ def _align(align: Settings) -> str:
     scales = [f"{name} by {_steps(each)}" for name, each in _part(align, "intensity").items()]
     if scales:
         text += f" Intensities were brought to a scale: {joined(scales)}."
+    drawn = [f"{name} by {_outlined(each)}" for name, each in _part(align, "tissues").items()]
+    if drawn:
+        text += f" For that alone were outlined: {joined(drawn)}."
     if set(_part(align, "fwhm_mm")) - set(corrected):
         text += " The inputs of fusion, and only they, were blurred to a common point spread."
     return text
+
+
+def _to_template(template: Settings, reference: Any) -> str:
+    """What was brought to a template, how, and in whose millimetres lesions were measured."""
+    if not template:
+        return ""
+    scan = template.get("modality") or reference or "the first scan"
+    how = method_of(_part(template, "registration"))
+    way = "by its headers" if how == "none" else f"by {how} registration"
+    name = str(template.get("image")).replace("\\", "/").rpartition("/")[2]
+    where = (
+        "and with it all scans and regions, which were measured in the template's space"
+        if template.get("space") == "template"
+        else "whose mask was carried back; all was measured in the patient's space"
+    )
+    return f" Of each subject {scan} was brought to the template {name} {way}, {where}."
+
+
+def _outlined(tissue: Any) -> str:
+    if not isinstance(tissue, Mapping) or tissue.get("of") == "manifest":
+        return "hand or as given"
+    if tissue.get("of") == "template":
+        return "the template's mask"
+    program = str(tissue.get("command")).split()[0].rpartition("/")[2]
+    return f"{program} {tissue.get('release') or ''}".strip()
 
 
 def _sampled(chosen: Any) -> str:

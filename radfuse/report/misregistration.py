@@ -85,8 +85,9 @@ def movement(found: pd.DataFrame | None) -> list[Block]:
     caption = f"The features that misregistration moves most, of {len(found)}"
     words = (
         "Every scan but the reference was moved under its region by the error of its registration, and measured again. "
-        "Movement is in standard deviations between subjects. All features are in stability/misregistration.csv; "
-        "`train.stability` leaves out, in each fold, those that do not survive."
+        "Movement is in standard deviations between subjects. All features are in "
+        "misregistration/misregistration.csv; `train.stability` leaves out, in each fold, those that do not survive "
+        "the steps of stability.chain, this one among them by default."
     )
     return [Words(words), *split_long(Table(caption, FEATURES, rows, FEATURES[1:]), SHOWN)]
 

@@ -22,17 +22,19 @@ from radfuse.report.explained import explanations
 from radfuse.report.external import external
 from radfuse.report.features import features
 from radfuse.report.fused import fused
-from radfuse.report.methods import methods_file
+from radfuse.report.methods import methods, methods_file
 from radfuse.report.overlays import overlays
 from radfuse.report.provenance import provenance
 from radfuse.report.section import Block, Fold, Picture, Section
 from radfuse.report.selection import selection
 from radfuse.report.shared import shared
 from radfuse.report.sites import sites
+from radfuse.report.stated import stated
 
 
 def compose(study: Study, title: str, examples: int, resamples: int, seed: int) -> tuple[str, dict[str, bytes]]:
     """Give the page, and the charts and texts that are also kept beside it."""
+    paragraph, known = methods(study), stated(study)
     has_images = "align" in study.config or not study.config  # a feature table of one's own knows of none
     sections = [
         answer(study),
@@ -51,11 +53,11 @@ def compose(study: Study, title: str, examples: int, resamples: int, seed: int) 
         controls(study),
         shared(study),
         failures(study),
-        provenance(study),
+        provenance(study, paragraph, known),
     ]
     kept = {picture.name: picture.content for picture in _pictures(sections) if picture.kept}
     if study.config:
-        kept |= {"methods.md": methods_file(study), **checklist_files(study)}
+        kept |= {"methods.md": methods_file(*paragraph), **checklist_files(known)}
     return _html(title, study, sections), kept
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import yaml
 
 from radfuse.data.study import Study
 from radfuse.report.checklist import checklists
 from radfuse.report.citations import listed
-from radfuse.report.methods import methods
 from radfuse.report.section import Block, Fold, Section, Table, Words, absent, number
 
 
-def provenance(study: Study) -> Section:
-    """Give everything that is needed to say how this was done, and to do it again."""
+def provenance(study: Study, paragraph: tuple[str, list[str]], known: Mapping[str, str]) -> Section:
+    """Give everything that is needed to say how this was done, and to do it again.
+
+    Parameters
+    ----------
+    paragraph : what `methods` says, and its references.
+    known : what the run states, by topic.
+    """
     blocks: list[Block] = []
-    text, references = methods(study)
+    text, references = paragraph
     if text:
         blocks += [
             Words("A methods paragraph that states only what the settings of this run state (also in methods.md):"),
@@ -23,7 +30,7 @@ def provenance(study: Study) -> Section:
         ]
     else:
         blocks.append(absent("The study has no settings to describe.", "Run it from a config."))
-    blocks += checklists(study)
+    blocks += checklists(known)
     if study.config:
         dumped = yaml.safe_dump(dict(study.config), sort_keys=False, allow_unicode=True, width=110)
         blocks.append(Fold("The resolved config (YAML)", dumped))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from radfuse.data.deformation import Deformation, Motion
+from radfuse.data.deformation import Motion, led_back
 from radfuse.data.names import is_fused
 from radfuse.data.subject import Subject
 from radfuse.data.transform import Transform
@@ -21,7 +21,6 @@ from radfuse.report.slices import region_of
 
 Array = npt.NDArray[np.float64]
 
-ROUNDS = 20  # of the fixed-point search for a bend's inverse; each shortens the rest by the bend's steepness
 MARGIN_MM = 60.0
 
 
@@ -34,8 +33,9 @@ class Pair:
     subject : its id.
     fixed, moving : the reference and the scan, as aligned.
     region : the region that is measured in the scan.
-    motion : from the reference's space to the scan's own.
+    motion : from the common space to the scan's own.
     place : where to cut.
+    led : from the common space to the reference's own: the identity, or the way from a template.
     """
 
     subject: str
@@ -44,11 +44,12 @@ class Pair:
     region: Mask
     motion: Motion
     place: Place
+    led: Motion
 
     @property
     def moved(self) -> bool:
-        """Whether the scan lies elsewhere than its headers say."""
-        return not self.motion.is_identity
+        """Whether the scan lies elsewhere beside the reference than their headers say."""
+        return not self.motion.is_identity if self.led.is_identity else self.motion != self.led
 
     def after(self, plane: str) -> Array:
         """The scan as it lies now."""
@@ -63,7 +64,7 @@ class Pair:
         index = [self.place.cut(np.broadcast_to(axis, shape), plane) for axis in axes[::-1]]
         points = np.stack([each.ravel() for each in index], axis=1) @ to_mm[:3, :3].T + to_mm[:3, 3]
         inverse = np.linalg.inv(to_mm)
-        source = led_back(self.motion, points) @ inverse[:3, :3].T + inverse[:3, 3]
+        source = led_back(self.motion, self.led.apply(points)) @ inverse[:3, :3].T + inverse[:3, 3]
         found = map_coordinates(self.moving.array, source.T[::-1], order=1, cval=np.nan, output=np.float64)
         return np.asarray(found.reshape(index[0].shape))
 
@@ -89,25 +90,11 @@ def pairs(subject: Subject) -> list[Pair]:
             _own(subject, name, region),
             subject.transforms.get(name, Transform.identity()),
             place,
+            subject.transforms.get(lead, Transform.identity()),
         )
         for name, volume in volumes.items()
         if name != lead
     ]
-
-
-def led_back(motion: Motion, points_mm: npt.ArrayLike) -> Array:
-    """Lead points (n, 3) of the scan's own space back to the reference's: the inverse of its motion.
-
-    A bend's is found by walking back over and over [Chen et al. 2008, Med Phys 35:81, doi:10.1118/1.2816107], which
-    ends where the bend stretches nothing to more than double.
-    """
-    if not isinstance(motion, Deformation):
-        return motion.inverse.apply(points_mm)
-    straight = motion.linear.inverse.apply(points_mm)
-    points = straight
-    for _ in range(ROUNDS):
-        points = straight - motion.bend_mm(points)
-    return points
 
 
 def doubts(findings: Mapping[str, Any], sensitivity: pd.DataFrame | None) -> dict[tuple[str, str], float]:

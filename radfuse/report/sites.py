@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ from radfuse.data.study import Study
 from radfuse.report.section import Block, Fold, Section, Table, Words, interval, number
 
 COLUMNS = ("site", "arm", "n", "events", "AUC", "interval")
+MEANS = ("arm", "sites", "AUC, sites alike", "pairs", "AUC, by pairs")
 POLICIES = {
     "pass": "left as measured, beside training rows that were harmonised",
     "largest": "corrected as if they were of the largest training batch",
@@ -22,7 +24,8 @@ def sites(study: Study) -> list[Section]:
         return []
     found = study.tables["sites"]
     contrast = study.contrast or {}
-    declared = [name for name in (contrast.get("arm"), contrast.get("against")) if name in set(found["arm"])]
+    named = (str(contrast.get(side)) for side in ("arm", "against"))
+    declared = [name for name in named if name in set(found["arm"])]
     first = found[found["arm"].isin(declared)] if declared else found
     blocks: list[Block] = [
         Words(
@@ -31,6 +34,7 @@ def sites(study: Study) -> list[Section]:
             "interval resamples patients, not sites, so that it says nothing of a site beyond these. The interval of a "
             "single site is DeLong's, where it has two patients of either outcome and is not perfect."
         ),
+        *_together(study, declared),
         *_one_sided(found),
         *_policy(study, found),
         Table("The arms of the declared comparison" if declared else "Every arm", COLUMNS, _rows(first), COLUMNS[2:]),
@@ -42,6 +46,29 @@ def sites(study: Study) -> list[Section]:
     good = "Every site says about the same."
     bad = "One site carries the mean, or the sites fall apart: the model knows its scanners."
     return [Section("sites", "Site by site", blocks, good, bad)]
+
+
+def by_pairs(study: Study) -> pd.Series | None:
+    """Give each arm's AUC over all sites, every pair of patients of one site counting alike; None without sites."""
+    found = study.tables.get("sites_together")
+    return None if found is None or found.empty else found.set_index("arm")["auc_by_pairs"]
+
+
+def _together(study: Study, declared: Sequence[str]) -> list[Block]:
+    """Set both means of the sites beside each other."""
+    if by_pairs(study) is None:
+        return []
+    found = study.tables["sites_together"]
+    shown = found[found["arm"].isin(declared)] if declared else found
+    rows = [
+        (str(row["arm"]), str(row["sites"]), number(row["auc"], 3), str(row["pairs"]), number(row["auc_by_pairs"], 3))
+        for row in shown.to_dict("records")
+    ]
+    words = (
+        "By pairs, a site counts with its pairs of a patient with the outcome and one without. Where that differs much "
+        "from the mean over sites, it is the small sites that decide the mean, or the large one that decides the other."
+    )
+    return [Words(words), Table("All sites together", MEANS, rows, MEANS[1:])]
 
 
 def _one_sided(found: pd.DataFrame) -> list[Block]:

@@ -114,6 +114,8 @@ def _testing(study: Study, train: Mapping[str, Any]) -> dict[str, str]:
     elif "folds" in splits and "repeats" in splits:
         found["split"] = f"{splits['folds']}-fold cross-validation by subject, {splits['repeats']} repeats; splits.csv"
         found["internal"] = "cross-validation only"
+    if "internal" in found:
+        found["testing"] = f"internal: {found['internal']}"
     if study.auc is None or not len(study.auc):
         return found
     found["metrics"] = "AUC of pairs within a fold: models of different folds are never compared with each other"
@@ -128,9 +130,17 @@ def _testing(study: Study, train: Mapping[str, Any]) -> dict[str, str]:
         found["non-radiomic"] = f"in the same folds: {joined(baselines)}"
     if study.contrast:
         found["comparison"] = "the declared comparison, paired by patient: section The answer"
+        if study.contrast.get("power"):
+            found["sample size"] = "what so many patients can show, after the fact: section The answer"
+    if "external" in study.tables:
+        found["testing"] = f"{found['testing']}; external: section External test" if "testing" in found else "external"
     tables = {
         "calibration": ("calibration", "intercept, slope and Brier score: section Calibration"),
         "decision": ("utility", "net benefit over thresholds: section Calibration"),
+        "selection_stability": (
+            "feature statistics",
+            "how often features were chosen, and how steadily: section Which features were chosen",
+        ),
         "importance": ("explained", "permutation importance, with its stability over folds"),
         "external": ("external", "models applied unchanged to an external cohort: section External test"),
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from radfuse.run.exported import FINGERPRINTS, ExportedArm, Manifest
 from radfuse.run.fitted import FittedRun
@@ -19,6 +20,7 @@ FILES = """| file | what |
 | `fingerprints.json` | salted hashes of the images that the models learned from, to recognise those patients |
 | `requirements.txt` | the versions that give the same scores to the last digit |
 """
+OF_IMAGES = ("| `weights/`", f"| `{FINGERPRINTS}`")
 
 
 def card(run: FittedRun, manifest: Manifest, *, signed: bool) -> str:
@@ -36,21 +38,24 @@ def _lines(run: FittedRun, manifest: Manifest, signed: bool) -> Iterator[str]:
     yield "## What they are worth\n"
     yield from _worth(run, manifest)
     yield "\n## What a new patient needs\n"
-    yield from _needs(manifest)
+    yield from _needs(run, manifest)
     yield "\n## How to use it\n"
     trust = " --trust public.pem" if signed else ""
     yield "```\npip install -r requirements.txt"
-    yield f"radfuse predict FOLDER --manifest new.csv --table facts.csv -o predictions.csv{trust}"
+    given = "--manifest new.csv --table facts.csv" if run.images else "--features new.csv --subjects facts.csv"
+    yield f"radfuse predict FOLDER {given} -o predictions.csv{trust}"
     yield "```\n"
     yield (
         "`new.csv` has one row per image (subject, modality, image, mask); `facts.csv` one row per subject. "
         "With `--features table.csv --subjects facts.csv` features that were measured already are scored.\n"
+        if run.images
+        else "Both have one row per subject: `new.csv` the features, `facts.csv` the facts below.\n"
     )
     yield "## Limits\n"
     yield from _limits(manifest)
     yield "\n## What is in this folder\n"
-    yield FILES
-    yield from _privacy(manifest, signed)
+    yield FILES if run.images else "".join(line for line in FILES.splitlines(True) if not line.startswith(OF_IMAGES))
+    yield from _privacy(run, manifest, signed)
 
 
 def _worth(run: FittedRun, manifest: Manifest) -> Iterator[str]:
@@ -79,16 +84,26 @@ def _auc(arm: ExportedArm) -> str:
     return f"{found['auc']:.3f} | {interval} | {counts}"
 
 
-def _needs(manifest: Manifest) -> Iterator[str]:
+def _needs(run: FittedRun, manifest: Manifest) -> Iterator[str]:
     needs = manifest.needs
-    yield f"- images of {' and '.join(needs['modalities'])}, with the region `{needs['main_region']}` drawn"
-    for name, labels in needs["regions"].items():
-        yield f"- masks in which `{name}` is the label {' + '.join(map(str, labels)) or 'all'}"
+    if not run.images:
+        yield (
+            f"- the {len(run.table.values.columns)} features of `known.json`, made and named as in the study, of "
+            f"{' and '.join(needs['modalities'])}; those of a modality that was not measured stay empty"
+        )
+    else:
+        yield from _images(needs)
     for modality, batch in needs["batches"].items():
         known = ", ".join(batch["known"])
         yield f"- `{batch['column']}`: scanner or site of {modality}; known: {known}; others: by the rule in `run.yaml`"
     for name, kind in needs["covariates"].items():
         yield f"- `{name}`: a {kind}, as in the study"
+
+
+def _images(needs: Mapping[str, Any]) -> Iterator[str]:
+    yield f"- images of {' and '.join(needs['modalities'])}, with the region `{needs['main_region']}` drawn"
+    for name, labels in needs["regions"].items():
+        yield f"- masks in which `{name}` is the label {' + '.join(map(str, labels)) or 'all'}"
 
 
 def _limits(manifest: Manifest) -> Iterator[str]:
@@ -103,7 +118,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _privacy(manifest: Manifest, signed: bool) -> Iterator[str]:
+def _privacy(run: FittedRun, manifest: Manifest, signed: bool) -> Iterator[str]:
     yield (
         "No names, images, rows or outcomes of patients are in it, and no paths. Models hold what was learned: means, "
         "medians, knots and borders over the study's patients, and counts per batch."
@@ -111,10 +126,12 @@ def _privacy(manifest: Manifest, signed: bool) -> Iterator[str]:
     keeping = [name for name, arm in manifest.arms.items() if arm.keeps_rows]
     if keeping:
         yield f"\n**Except:** {', '.join(keeping)} keep scaled feature rows of patients (support vectors)."
-    yield (
-        f"\n`{FINGERPRINTS}` lets whoever has the file of an image tell that it was learned from, and nothing else. "
-        "Weights of fusion networks and intensity scales carry such hashes, unsalted, of their own training images.\n"
-    )
+    if run.images:
+        yield (
+            f"\n`{FINGERPRINTS}` lets whoever has the file of an image tell that it was learned from, and nothing "
+            "else. Weights of fusion networks and intensity scales carry such hashes, unsalted, of their own training "
+            "images.\n"
+        )
     yield (
         "Signed: `radfuse predict --trust public.pem` makes sure that the owner of that key made it. Get the key from "
         "the owner, not with the folder."

@@ -25,6 +25,7 @@ from radfuse.train.controls import (
     NOT_CONTROLLED,
     PERMUTE,
     PERMUTED,
+    SHUFFLE,
     VERSION,
     WITHOUT,
     Control,
@@ -123,7 +124,7 @@ class Judging:
 
 def require(of: Judging, asked: Asked) -> None:
     """Refuse controls and arms that this study does not have, before anything is trained."""
-    for control in _controls(asked, of.table):
+    for control in _controls(asked, of):
         _chosen(of, control, asked, of.train.arms(of.table))
 
 
@@ -145,7 +146,7 @@ def run_controls(
     tell : called with a line about the time before each control starts.
     """
     arms = [arm for arm in of.train.arms(of.table) if arm.name in set(judged.auc["arm"])]
-    for control in _controls(asked, of.table):
+    for control in _controls(asked, of):
         tasks = _tasks(of, control, asked, arms)
         due = [task for task in tasks if redo.wants(of.store.current(task.stage, task.item, task.key))]
         if due:
@@ -163,7 +164,7 @@ def plan_controls(of: Judging, asked: Asked, jobs: int) -> dict[str, dict[str, i
     """How many trainings of each control stand and how many are due; with ``seconds`` where the arms are trained."""
     found: dict[str, dict[str, int]] = {}
     arms = of.train.arms(of.table)
-    for control in _controls(asked, of.table):
+    for control in _controls(asked, of):
         due = len(_chosen(of, control, asked, arms)) * asked.draws_of(control)
         counts = found[f"control {control.title}"] = {"reuse": 0, "redo": due}
         if (of.store.root / "splits.csv").is_file():
@@ -203,13 +204,11 @@ def perform_control(task: ControlTask) -> Record:
     store = Store(task.root)
 
     def work(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
-        import torch
-
-        torch.set_num_threads(1)
         table = load_table(store)
         drawn = task.control(table, task.seed, task.draw, task.splits.strata(table.subjects))
         harmonizer = task.harmonize.harmonizer.resolved(table.modalities).build()
-        auc = whole_pipeline_auc([with_measurements(task.arm, store)], drawn, task.splits, harmonizer)[task.arm.name]
+        arm = task.control.seen_by(with_measurements(task.arm, store))
+        auc = whole_pipeline_auc([arm], drawn, task.splits, harmonizer)[arm.name]
         if auc != auc:
             raise DataError("no fold holds both outcomes in this draw", hint="Lower train.splits.folds.")
         return [], {"auc": auc}
@@ -238,7 +237,7 @@ def standing(of: Judging, arms: Sequence[Arm], auc: pd.DataFrame) -> tuple[dict[
     rows: list[dict[str, Any]] = []
     failed: list[Problem] = []
     for folder in sorted((of.store.root / FOLDER).glob("*")):
-        control = _named(folder.name, of.table)
+        control = _named(folder.name, of)
         if control is None:
             continue
         for arm in arms:
@@ -268,8 +267,9 @@ def _tables(of: Judging, draws: pd.DataFrame, auc: pd.DataFrame) -> dict[str, pd
     return tables
 
 
-def _controls(asked: Asked, table: FeatureTable) -> list[Control]:
-    return list(dict.fromkeys(Control.parse(text, table) for text in asked.controls))
+def _controls(asked: Asked, of: Judging) -> list[Control]:
+    facts = of.train.clinical_modality
+    return list(dict.fromkeys(Control.parse(text, of.table, facts) for text in asked.controls))
 
 
 def _tasks(of: Judging, control: Control, asked: Asked, arms: Sequence[Arm]) -> list[ControlTask]:
@@ -304,24 +304,19 @@ def _chosen(of: Judging, control: Control, asked: Asked, arms: Sequence[Arm]) ->
 def _by_default(of: Judging, control: Control, arms: Sequence[Arm]) -> list[Arm]:
     if control.kind != PERMUTE:
         return [arm for arm in arms if arm.fusion not in NOT_CONTROLLED]
-    primary, classifier = of.train.primary, of.train.declared_classifier
-    against = f"single-{primary.against or of.table.single[0]}-{classifier}"
-    levels = [arm for arm in arms if arm.strategy is not None and arm.fusion not in ("single", *NOT_CONTROLLED)]
-    levels = [arm for arm in levels if arm.member is None or arm.classifier == classifier]
-    titled = [arm for arm in levels if arm.strategy is not None and arm.strategy.title == primary.fusion]
-    fusion = (titled or [arm for arm in levels if arm.fusion == primary.fusion])[:1]
-    return [*fusion, *(arm for arm in arms if arm.name == against)]
+    declared = of.train.declared(next(iter(of.table.single), ""))
+    return [arm for name in declared for arm in arms if arm.name == name]
 
 
-def _named(folder: str, table: FeatureTable) -> Control | None:
+def _named(folder: str, of: Judging) -> Control | None:
     """The control of a folder; None for another study's modality."""
     kind, _, modality = folder.partition("-")
-    if kind == WITHOUT:
-        return Control(WITHOUT, modality) if modality in table.single else None
+    text = folder if folder == PERMUTE else f"{SHUFFLE if kind == WITHOUT else kind}:{modality}"
     try:
-        return Control.parse(folder if folder == PERMUTE else folder.replace("-", ":", 1), table)
+        found = Control.parse(text, of.table, of.train.clinical_modality)
     except ConfigError:
         return None
+    return Control(WITHOUT, modality) if kind == WITHOUT else found
 
 
 def _lost(task: ControlTask) -> Record:

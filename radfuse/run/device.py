@@ -1,4 +1,4 @@
-"""Where networks run: the only place that decides it."""
+"""Where stages run: the only place that decides it."""
 
 from radfuse.errors import ConfigError
 
@@ -15,4 +15,14 @@ def choose_device(asked: str) -> str:
         return "cuda"
     if asked == "cuda":
         raise ConfigError("device cuda was asked for, but torch finds no CUDA device", hint="Use --device auto.")
+    return "cpu"
+
+
+def device_of(stage: str, asked: str) -> str:
+    """Give the device of a stage: a GPU for networks where there is one, for extraction where it is asked for by name.
+
+    Extraction stays on the CPU with ``auto``: its compiled loops are measured there, its tensors on no GPU yet.
+    """
+    if stage == "fuse" or (stage in ("extract", "voxelwise") and asked == "cuda"):
+        return choose_device(asked)
     return "cpu"

@@ -15,6 +15,7 @@ import yaml
 import radfuse
 from radfuse.align.intensity.histogram_match import HistogramMatch
 from radfuse.data.names import fused_modalities
+from radfuse.data.reading.images import suffix_of
 from radfuse.data.region import MAIN
 from radfuse.errors import ConfigError, RadfuseError, StageError
 from radfuse.run.card import card
@@ -30,7 +31,7 @@ from radfuse.run.exported import (
     salted,
     stage_versions,
 )
-from radfuse.run.fitted import FittedRun
+from radfuse.run.fitted import OF_A_TABLE, FittedRun
 from radfuse.run.judging import TABLES
 from radfuse.run.models import load_model, save_model
 from radfuse.run.privacy import refuse_patients, without_patients
@@ -43,7 +44,7 @@ KEEPS_ROWS = ("svm",)
 """Classifiers whose fitted models are made of training rows (support vectors)."""
 DECIDING = {"name", "cohort", "align", "fuse", "extract", "harmonize", "train"}
 """The parts of a study's settings that predicting needs; the others stay at home, and with them the paths in them."""
-MODELS, WEIGHTS, SCALES = "models", "weights", "scales"
+MODELS, WEIGHTS, SCALES, TEMPLATES = "models", "weights", "scales", "templates"
 CARD, REQUIREMENTS, POINTS = "README.md", "requirements.txt", f"{OPERATING}.csv"
 JUDGED = ("auc", "ci_low", "ci_high", "n", "events")
 
@@ -120,11 +121,12 @@ def needs(run: FittedRun, arms: Sequence[Arm]) -> dict[str, Any]:
     from radfuse.run.newcomers import is_needed
 
     table = run.table
-    looked = {part for arm in arms for m in arm.modalities for part in _parts(m, table.single)}
-    labels = {m: run.table.batch_of(m) for m in table.single if m in looked or not looked & set(table.single)}
+    known = table.single if run.images else table.modalities  # a feature table brings fused images ready made
+    looked = {part for arm in arms for m in arm.modalities for part in _parts(m, known)}
+    labels = {m: run.table.batch_of(m) for m in known if m in looked or not looked & set(known)}
     columns = run.config.cohort.batches
     return {
-        "modalities": [m for m in table.single if m in looked] or list(table.single),
+        "modalities": [m for m in known if m in looked] or list(known),
         "main_region": run.main_region,
         "regions": {name: list(values) for name, values in run.config.cohort.regions.items()},
         "batches": {
@@ -143,11 +145,13 @@ def _fill(run: FittedRun, arms: Sequence[Arm], folder: Path, fingerprints: bool)
         save_model(without_patients(load_model(run.model_file(arm))), folder / MODELS / f"{arm.name}.skops")
     write_text(folder / RUN, yaml.safe_dump(_settings(run, folder), sort_keys=False, allow_unicode=True, width=110))
     write_text(folder / KNOWN, Known.of(run.table).model_dump_json(indent=1) + "\n")
-    versions = {"radfuse": radfuse.__version__, **deciding(run.fuses)}
+    versions = {"radfuse": radfuse.__version__, **deciding(run.images, run.fuses)}
     write_text(folder / REQUIREMENTS, "".join(f"{name}=={version}\n" for name, version in versions.items()))
     points = _operating_points(run, arms)
     if points is not None:
         points.to_csv(folder / POINTS, index=False)
+    if not run.images:
+        return ["it knows no images: predicting cannot tell who was seen in training"]
     if not fingerprints:
         return ["without fingerprints: predicting cannot tell who was seen in training"]
     images = _images(run)
@@ -165,8 +169,8 @@ def _manifest(run: FittedRun, arms: Sequence[Arm], folder: Path) -> Manifest:
     return Manifest(
         name=run.config.name,
         radfuse=radfuse.__version__,
-        stages=stage_versions(run.config),
-        libraries=deciding(run.fuses),
+        stages=stage_versions(run.config, run.images),
+        libraries=deciding(run.images, run.fuses),
         outcome=run.config.cohort.outcome,
         subjects=len(outcome),
         events=int(outcome.sum()),
@@ -190,10 +194,12 @@ def _manifest(run: FittedRun, arms: Sequence[Arm], folder: Path) -> Manifest:
 
 def _settings(run: FittedRun, folder: Path) -> dict[str, Any]:
     """The settings that decide results, without any path; weights of fusion methods and intensity scales come along."""
-    settings = run.config.model_dump(mode="json", include=DECIDING)
+    settings = run.config.model_dump(mode="json", include=DECIDING if run.images else OF_A_TABLE)
     settings["cohort"] |= {"root": ".", "manifest": "manifest.csv", "tables": [], "modalities": list(run.modalities)}
     if run.main_region != MAIN:
         settings["cohort"]["region"] = run.main_region
+    if not run.images:
+        return settings
     for method, described in zip(run.config.fuse.methods, settings["fuse"]["methods"], strict=True):
         if method.trained_weights is not None:
             described["weights"] = _brought(method.trained_weights, folder / WEIGHTS, ".safetensors")
@@ -208,7 +214,24 @@ def _settings(run: FittedRun, folder: Path) -> dict[str, Any]:
                 )
             if step.reads:
                 described[step.reads] = _brought(Path(getattr(step, step.reads)), folder / SCALES, ".json")
+    _bring_template(run, settings["align"], folder)
     return settings
+
+
+def _bring_template(run: FittedRun, align: dict[str, Any], folder: Path) -> None:
+    """Copy the template and its mask into the export; a patient's own image never is."""
+    template = run.config.align.template
+    if template is None:
+        return
+    if template.sha256 in (_images(run) or ()):
+        raise StageError(
+            "align.template is an image of one of the study's patients, and an export holds none",
+            hint="A run with a template that is nobody of the study can be exported.",
+        )
+    for setting in ("image", "mask"):
+        path = Path(getattr(template, setting))
+        if getattr(template, setting):
+            align["template"][setting] = _brought(path, folder / TEMPLATES, suffix_of(path))
 
 
 def _brought(path: Path, folder: Path, suffix: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,12 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 import radfuse
+from radfuse.align.stage import Align
+from radfuse.align.tissues import Tissue
 from radfuse.component import Frozen, describe
 from radfuse.config import Config, read_config
 from radfuse.data.cohort import Cohort
+from radfuse.data.digest import sha256_of
 from radfuse.data.region import MAIN
 from radfuse.data.table import BATCH, GROUP, FeatureTable
 from radfuse.errors import ConfigError, StageError
@@ -143,9 +145,17 @@ class ExportedRun(Predictor):
         if unlisted or not manifest.arms:
             raise StageError(f"{folder / EXPORT} does not list {', '.join(unlisted) or 'a model'}", hint=DAMAGED)
         config = _with_scales(_with_weights(read_config(folder / RUN, overrides), folder, manifest), folder, manifest)
+        commands = _commands_said(config)
+        config = _with_template(config, folder, manifest)
         other = _require_versions(folder, manifest, config, allow_other_versions)
         known = _parsed(Known, folder / KNOWN, checked(folder, KNOWN, manifest.files[KNOWN]))
-        return cls(folder, manifest, config, known.table(), (*_signature_said(folder, manifest, trust), *other))
+        said = (*_signature_said(folder, manifest, trust), *other, *commands)
+        return cls(folder, manifest, config, known.table(), said)
+
+    @property
+    def images(self) -> bool:
+        """Whether the run had images: then it has a stage that aligns them."""
+        return Align.name in self.manifest.stages
 
     @property
     def place(self) -> Path:
@@ -161,6 +171,8 @@ class ExportedRun(Predictor):
     def remarks(self) -> Sequence[str]:
         """What was not made sure when the export was opened, and whether it knows its own patients."""
         if FINGERPRINTS in self.manifest.files:
+            return self.said
+        if not self.images:
             return self.said
         return (*self.said, "the export does not know which images it learned from: nobody is told as seen in training")
 
@@ -241,19 +253,19 @@ def open_predictor(
 
 def salted(salt: str, sha256: str) -> str:
     """Hash a hash: lists of two exports cannot be compared, nor an image found by a hash published elsewhere."""
-    return hashlib.sha256(f"{salt}{sha256}".encode()).hexdigest()
+    return sha256_of(f"{salt}{sha256}".encode())
 
 
-def deciding(fuses: bool) -> dict[str, str]:
+def deciding(images: bool, fuses: bool) -> dict[str, str]:
     """The installed versions of every library that decides the numbers of a prediction."""
-    names = [name for stage, own in DECIDING.items() for name in own if fuses or stage != "fuse"]
+    names = [name for stage, own in DECIDING.items() for name in own if images and (fuses or stage != "fuse")]
     return libraries(*dict.fromkeys([*names, *judging.DECIDING]))
 
 
-def stage_versions(config: Config) -> dict[str, int]:
-    """The version of each stage of this radfuse."""
-    stages = (config.align, config.fuse, config.extract, config.harmonize, config.train)
-    return {stage.name: stage.version for stage in stages}
+def stage_versions(config: Config, images: bool) -> dict[str, int]:
+    """The version of each stage of this radfuse that a run passes."""
+    looked = (config.align, config.fuse, config.extract) if images else ()
+    return {stage.name: stage.version for stage in (*looked, config.harmonize, config.train)}
 
 
 def _kind(column: pd.Series) -> Literal["number", "flag", "text"]:
@@ -297,6 +309,27 @@ def _with_scales(config: Config, folder: Path, manifest: Manifest) -> Config:
     return config.model_copy(update={"align": config.align.model_copy(update={"intensity": scales})})
 
 
+def _with_template(config: Config, folder: Path, manifest: Manifest) -> Config:
+    """Let the template be read from the folder, and let no tissue run a program: an export brings no commands."""
+    align, changed = config.align, dict[str, Any]()
+    if align.template is not None:
+        given = {setting: getattr(align.template, setting) for setting in ("image", "mask")}
+        places = {setting: _held(name, setting, folder, manifest) for setting, name in given.items() if name}
+        changed["template"] = align.template.model_copy(update=places)
+    changed["tissues"] = {name: Tissue() if each.of == "tool" else each for name, each in align.tissues.items()}
+    return config.model_copy(update={"align": align.model_copy(update=changed)})
+
+
+def _commands_said(config: Config) -> tuple[str, ...]:
+    """Say which tissues the study had drawn by a program, which predicting from an export never starts."""
+    return tuple(
+        f"the study had {name} drawn by `{each.command}`; an export runs no programs, so draw it in the manifest's "
+        f"column `region`"
+        for name, each in config.align.tissues.items()
+        if each.of == "tool"
+    )
+
+
 def _held(name: str, what: str, folder: Path, manifest: Manifest) -> str:
     if name not in manifest.files:
         raise StageError(f"{folder / RUN} names {what} {name}, which the export does not hold", hint=DAMAGED)
@@ -305,7 +338,7 @@ def _held(name: str, what: str, folder: Path, manifest: Manifest) -> str:
 
 def _require_versions(folder: Path, manifest: Manifest, config: Config, allow: bool) -> tuple[str, ...]:
     """Refuse other versions by name; give what to say where libraries may differ."""
-    installed = stage_versions(config)
+    installed = stage_versions(config, Align.name in manifest.stages)
     other = [f"{s} had version {v}, this radfuse has {installed.get(s)}" for s, v in manifest.stages.items()
              if installed.get(s) != v]  # fmt: skip
     if other or set(manifest.stages) != set(installed):

@@ -154,7 +154,7 @@ def _key(run: FittedRun, manifest: Path, tables: Sequence[Path], arms: Sequence[
     named = [manifest.parent / name for column in ("image", "mask") for name in rows[column] if name]
     scans = [file_digest(path) if path.is_file() else "absent" for path in named]
     files = [file_digest(path) for path in (manifest, *tables)]
-    stages = [(s.name, s.version, s.model_dump(mode="json"), libraries(*DECIDING[s.name])) for s in run.stages]
+    stages = [(s.name, s.version, s.deciding, libraries(*DECIDING[s.name])) for s in run.stages]
     records = {arm.name: run.store.read("train", arm.name) for arm in arms}
     models = [(n, None if r is None else (r.key, dict(r.files))) for n, r in records.items()]
     settings = run.config.train.model_dump(mode="json"), run.config.external.model_dump(mode="json")

@@ -11,11 +11,10 @@ from typing import Any
 
 from radfuse.data.cohort import Problem
 from radfuse.errors import RadfuseError
-from radfuse.extract.stability import Stability
 from radfuse.extract.voxelwise.stage import Voxelwise
-from radfuse.run.judging import JUDGED, PERTURBED
+from radfuse.run.judging import DECIDING, JUDGED, PERTURBED
 from radfuse.run.ledger import Ledger
-from radfuse.run.store import Record, digest, file_digest
+from radfuse.run.store import Record, digest, file_digest, libraries
 
 
 def gathered(ledger: Ledger) -> list[Problem]:
@@ -23,7 +22,7 @@ def gathered(ledger: Ledger) -> list[Problem]:
 
     Results of other scans or settings say nothing of the present ones: they are left out.
     """
-    again = stability_problems(_records(ledger, Stability.name))
+    again = stability_problems(_records(ledger, ledger.config.stability.folder))
     return [*ledger.failures(), *again, *map_problems(_records(ledger, Voxelwise.name)), *failed_arms(ledger)]
 
 
@@ -63,12 +62,12 @@ def judged_state(ledger: Ledger) -> dict[str, Any] | None:
 
 
 def judged_key(ledger: Ledger) -> str:
-    """Hash what a training depends on: settings, features, and the measurements that features are left out by."""
+    """Hash what a training depends on: settings, versions, features, and the measurements that leave features out."""
     config, root = ledger.config, ledger.store.root
-    stages = [config.train.model_dump(mode="json"), config.harmonize.model_dump(mode="json")]
+    stages = [(stage.version, stage.model_dump(mode="json")) for stage in (config.train, config.harmonize)]
     measured = root / PERTURBED
     steady = [file_digest(measured)] if config.train.stability is not None and measured.is_file() else []
-    return digest(stages, file_digest(root / "features.parquet"), *steady)
+    return digest(stages, libraries(*DECIDING), file_digest(root / "features.parquet"), *steady)
 
 
 def _records(ledger: Ledger, stage: str) -> Iterator[Record]:
@@ -82,8 +81,8 @@ def _records(ledger: Ledger, stage: str) -> Iterator[Record]:
 
 
 def _key(ledger: Ledger, record: Record) -> str:
-    if record.stage == Stability.name:
-        return ledger.stability_key(record.item)
+    if record.stage == ledger.config.stability.folder:
+        return ledger.stability_key(record.item, ledger.config.stability)
     try:  # what the command line chose is in the record, what the config says is the present
         chosen = Voxelwise(parameters=ledger.config.extract.parameters, **record.findings.get("chosen", {}))
     except (RadfuseError, ValueError, TypeError):

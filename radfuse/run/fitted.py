@@ -15,7 +15,7 @@ import pandas as pd
 
 import radfuse
 from radfuse.component import Stage
-from radfuse.config import Config, read_config
+from radfuse.config import Config, load_yaml, read_config
 from radfuse.data.cohort import Cohort, Scan
 from radfuse.data.region import MAIN
 from radfuse.data.table import FeatureTable
@@ -33,6 +33,9 @@ TABLES = ("splits.csv", "train/table.parquet", "train/subjects.parquet")
 VERSIONS = range(1, 50)  # where a key is looked for when it is not of the installed version
 ENOUGH = 3  # subjects whose scans are hashed to tell which version of align a run has
 AGAIN = "Run `radfuse run` in the study with this radfuse; it redoes only what changed."
+TRAIN_AGAIN = "Give the same `radfuse train --features` with this radfuse; it redoes only what changed."
+OF_A_TABLE = {"name", "cohort", "harmonize", "train"}
+"""The settings of a run on a feature table of one's own: there are none about images, and by that it is told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +47,13 @@ class FittedRun(Predictor):
     store : the run folder; it is read and never written.
     config : the settings that the run was made with, the grid's spacing among them.
     table : the features and facts that the models were fitted on.
+    images : whether the run made its features from images.
     """
 
     store: Store
     config: Config
     table: FeatureTable
+    images: bool = True
 
     @classmethod
     def open(cls, place: Path, run: str = "main", overrides: Sequence[str] = ()) -> FittedRun:
@@ -64,15 +69,17 @@ class FittedRun(Predictor):
         if not (root / RUN).is_file():
             raise StageError(
                 f"{place} is no run and holds none called {run!r}: there is no {root / RUN}",
-                hint="Name a study folder, or a run such as STUDY/runs/main, in which `radfuse run` has finished. "
-                "What `radfuse train --features` makes knows nothing of images.",
+                hint="Name a study folder, or a run such as STUDY/runs/main, in which `radfuse run` has finished, or "
+                "what `radfuse train --features` made with this radfuse.",
             )
-        store = Store(root)
-        absent = [name for name in (*TABLES, "features.parquet") if not (root / name).is_file()]
+        store, images = Store(root), "align" in load_yaml(root / RUN)
+        made = (*TABLES, "features.parquet") if images else TABLES
+        absent = [name for name in made if not (root / name).is_file()]
         if absent:
             raise StageError(f"{root} has no {absent[0]}", hint="Run `radfuse train` in the study first.")
-        found = cls(store, read_config(root / RUN, overrides), load_table(store))
-        found.require_standing()
+        found = cls(store, read_config(root / RUN, overrides), load_table(store), images)
+        if images:  # else the arms' own keys say all
+            found.require_standing()
         return found
 
     @property
@@ -88,6 +95,8 @@ class FittedRun(Predictor):
     @property
     def remarks(self) -> Sequence[str]:
         """How well the run's own patients are told from new ones."""
+        if not self.images:
+            return ()
         if self.cohort is not None and all(scan.image.is_file() for scan in self.cohort.scans):
             return ()
         return (
@@ -96,7 +105,9 @@ class FittedRun(Predictor):
 
     @cached_property
     def cohort(self) -> Cohort | None:
-        """The patients that the run was made of, with their scans; None where manifest or tables are elsewhere."""
+        """The patients that the run was made of, with their scans; None where there are none, or none are there."""
+        if not self.images:
+            return None
         try:
             return self.config.read_cohort()
         except (RadfuseError, OSError):
@@ -233,22 +244,23 @@ class FittedRun(Predictor):
 
     def _other(self, what: str, versions: dict[str, tuple[int, int]], deciding: Sequence[str]) -> StageError:
         """Say what differs between then and now: a stage's version, a library, or the settings."""
+        again = AGAIN if self.images else TRAIN_AGAIN
         if versions:
             told = "; ".join(
                 f"{stage} had version {then}, this radfuse has {now}" for stage, (then, now) in versions.items()
             )
             then = self._environment().get("radfuse", "that made it")
-            return StageError(f"{what} is of another version: {told}", hint=f"Install radfuse {then}. Or: {AGAIN}")
+            return StageError(f"{what} is of another version: {told}", hint=f"Install radfuse {then}. Or: {again}")
         recorded, installed = self._environment(), libraries(*deciding)
         others = {n: v for n, v in installed.items() if recorded.get(n, v) != v}
         if others:
             told = ", ".join(f"{name} {recorded[name]} then, {now} now" for name, now in others.items())
-            return StageError(f"{what} was made with other libraries: {told}", hint=f"Install those. Or: {AGAIN}")
+            return StageError(f"{what} was made with other libraries: {told}", hint=f"Install those. Or: {again}")
         then = recorded.get("radfuse", "unknown")
         return StageError(
             f"{what} was made with other settings than {self.store.root / RUN} says, from other results, or by a "
             f"radfuse that has other ones (then {then}, now {radfuse.__version__})",
-            hint=AGAIN,
+            hint=again,
         )
 
     def _stored_key(self, stage: str, subject: str) -> str:
@@ -273,5 +285,4 @@ class FittedRun(Predictor):
 
 def _key(stage: Stage, version: int, inputs: object) -> str:
     """What `Ledger.key` gives for a stage of some version."""
-    settings = stage.model_dump(mode="json")
-    return digest(stage.name, version, settings, inputs, libraries(*DECIDING[stage.name]))
+    return digest(stage.name, version, stage.deciding, inputs, libraries(*DECIDING[stage.name]))

@@ -205,9 +205,6 @@ def perform_arm(task: ArmTask) -> Record:
     store = Store(task.root)
 
     def work(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
-        import torch
-
-        torch.set_num_threads(1)
         table = load_table(store)
         splits = pd.read_csv(store.root / "splits.csv", dtype={"subject": str, "site": str}, keep_default_na=False)
         arm = with_measurements(task.arm, store)

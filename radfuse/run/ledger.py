@@ -11,6 +11,7 @@ from radfuse.data.blur import COLUMN, stated_text
 from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.region import label_text
 from radfuse.errors import StageError
+from radfuse.extract.stability import Stability
 from radfuse.extract.voxelwise.stage import Voxelwise
 from radfuse.run.store import Record, Store, digest, file_digest, libraries
 
@@ -73,13 +74,13 @@ class Ledger:
         if place not in self._keys:
             before = self.before(stage)
             inputs = self.key(before[-1], subject) if before else self._scans(subject)
-            settings, deciding = stage.model_dump(mode="json"), libraries(*DECIDING[stage.name])
-            self._keys[place] = digest(stage.name, stage.version, settings, inputs, deciding)
+            deciding = libraries(*DECIDING[stage.name])
+            self._keys[place] = digest(stage.name, stage.version, stage.deciding, inputs, deciding)
         return self._keys[place]
 
-    def stability_key(self, subject: str) -> str:
+    def stability_key(self, subject: str, stage: Stability) -> str:
         """Hash what the repeated measurements of a subject depend on: all that extract does, and the perturbations."""
-        stage, extract = self.config.stability, self.config.extract
+        extract = self.config.extract
         return digest(
             stage.name, stage.version, stage.deciding, self.key(extract, subject), libraries(*DECIDING["extract"])
         )

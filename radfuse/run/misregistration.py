@@ -11,10 +11,10 @@ import pandas as pd
 
 from radfuse.align.sensitivity import sensitivity
 from radfuse.extract.misregistration import error_of
-from radfuse.extract.stability import Stability
+from radfuse.extract.stability import MISREGISTRATION
 from radfuse.run import subjects
 from radfuse.run.session import Session
-from radfuse.run.stability import MISREGISTRATION, stability_stands
+from radfuse.run.stability import movement
 from radfuse.run.store import NOTHING, Record, Store, digest, libraries, write
 from radfuse.run.tasks import killed, recorded
 
@@ -69,10 +69,8 @@ def sensitivities(session: Session) -> pd.DataFrame:
 def misregistration_tables(session: Session) -> dict[str, pd.DataFrame]:
     """Give what the report tells of misregistration: each scan's sensitivity; each feature's where it was measured."""
     found = {"sensitivity": sensitivities(session)}
-    path = session.store.folder(Stability.name) / MISREGISTRATION
-    if path.is_file() and stability_stands(session):
-        found["misregistration"] = pd.read_csv(path)
-    return found
+    moved = movement(session)
+    return found if moved is None else found | {MISREGISTRATION: moved}
 
 
 def perform_sensitivity(task: SensitivityTask) -> Record:

@@ -89,7 +89,9 @@ def read_measured(
         raise CohortError(
             f"{features} has none of the {len(known)} columns that the models were fitted on; "
             f"found {', '.join(map(str, values.columns[:6]))}",
-            hint="Give features as `radfuse extract` writes them, with the settings of the run.",
+            hint="Give features as `radfuse extract` writes them, with the settings of the run."
+            if run.images
+            else "Name them as in the table that the run was trained on, MODALITY.FEATURE.",
         )
     kept = values[columns]
     text = [column for column in columns if not pd.api.types.is_numeric_dtype(kept[column])]
@@ -97,7 +99,8 @@ def read_measured(
         raise CohortError(f"{features}: not numbers in {', '.join(text[:6])}", hint="Check for decimal commas.")
     nobody = pd.DataFrame(index=pd.Index(values.index, name="subject"))
     found = Cohort((), run.modalities, nobody, ())
-    there = {m: kept[[c for c in columns if modality_of(c) == m]].notna().any(axis=1) for m in run.table.single}
+    told = run.table.modalities if not run.images else run.table.single  # a table says of each what its batch is
+    there = {m: kept[[c for c in columns if modality_of(c) == m]].notna().any(axis=1) for m in told}
     facts, problems = _facts(run, found, given, arms, {m: list(kept.index[own]) for m, own in there.items()})
     refuse([problem for problem in problems if not problem.subject])
     own = {problem.subject: [each for each in problems if each.subject == problem.subject] for problem in problems}
@@ -148,7 +151,7 @@ def _scans(run: Predictor, rows: pd.DataFrame, root: Path) -> Cohort:
 def _main_region(run: Predictor, named: Sequence[str]) -> str:
     """The study's main region among those of a manifest, which may well list them in another order."""
     main = run.main_region
-    further = {region_of(column) for column in run.table.values.columns}
+    further = {region_of(column) for column in run.table.values.columns} | set(run.config.align.tissues)
     # A study that names no region, or whose manifest is elsewhere: the one that has no columns of its own name.
     likely = [main] if main in named else [name for name in named if name not in further] if main == MAIN else []
     if len(likely) != 1:
@@ -186,11 +189,11 @@ def _facts(
     for name in needed:
         facts[name], faults = _as_trained(facts[name], trained.subjects[name])
         problems += faults
-    for modality in trained.single:
+    for modality in measured:
         if trained.batch_of(modality) is not None:
             facts[f"{BATCH}{modality}"], faults = _labels(run, modality, ids, measured[modality], tables)
             problems += faults
-    for modality in trained.fused:
+    for modality in (m for m in trained.fused if m not in measured):
         if trained.batch_of(modality) is not None:
             facts[f"{BATCH}{modality}"] = _joined(trained, modality, facts)
     if GROUP in trained.subjects:

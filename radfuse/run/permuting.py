@@ -99,9 +99,6 @@ def perform_permutation(task: PermutationTask) -> Record:
     store = Store(task.root)
 
     def work(folder: Path) -> tuple[list[str], Mapping[str, Any]]:
-        import torch
-
-        torch.set_num_threads(1)
         table = load_table(store)
         if task.index != OBSERVED:
             table = permuted(table, task.seed, task.index, task.splits.strata(table.subjects))

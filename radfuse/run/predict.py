@@ -16,10 +16,10 @@ import radfuse
 from radfuse.data.cohort import Problem
 from radfuse.data.names import modality_of, region_of
 from radfuse.data.table import BATCH, CONTEXT, FeatureTable, feature_columns
-from radfuse.errors import DataError, RadfuseError
+from radfuse.errors import ConfigError, DataError, RadfuseError
 from radfuse.harmonize.labels import text_of
 from radfuse.run import subjects
-from radfuse.run.device import choose_device
+from radfuse.run.device import device_of
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.fitted import AGAIN
 from radfuse.run.judging import TABLES
@@ -31,6 +31,7 @@ from radfuse.run.progress import Listener
 from radfuse.run.session import failure_table
 from radfuse.run.store import Store, file_digest, require_csv, write, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
+from radfuse.run.tissues import require_tools
 from radfuse.train.calibration import recalibrated
 from radfuse.train.clinical import CLINICAL, lacks_facts
 from radfuse.train.operating import OPERATING, RULES, counted, measures
@@ -81,6 +82,11 @@ def predict_patients(
     output : the CSV to write.
     """
     require_csv(output)
+    if not run.images:
+        raise ConfigError(
+            f"{run.place} was trained on a feature table: it does not know how its features were made from images",
+            hint="Measure the new patients as its own were, and give --features.",
+        )
     arms = run.arms(names)
     new = read_newcomers(run, manifest, tables, arms)
     store = Store(output.with_suffix(".radfuse"))
@@ -112,9 +118,10 @@ def predict_measured(
 
 def measure(run: Predictor, new: Newcomers, store: Store, listener: Listener) -> dict[str, Problem]:
     """Take the patients through the stored stages; give, by subject, why somebody has no features."""
+    run.config.align.require()
+    require_tools(run.config.align)
     ledger = Ledger(store, run.config, new.cohort)
     failed = dict(new.refused)
-    device = choose_device(run.config.execution.device)
     with LocalExecutor(run.config.execution.jobs) as executor:
         for stage in run.stages:
             began = time.perf_counter()
@@ -122,7 +129,7 @@ def measure(run: Predictor, new: Newcomers, store: Store, listener: Listener) ->
             ready = [subject for subject in new.cohort.ids if subject not in failed]
             for subject in ready:
                 scans = tuple(new.cohort.scans_of(subject)) if stage.name == "align" else ()
-                where = device if stage.name == "fuse" else "cpu"
+                where = device_of(stage.name, run.config.execution.device)
                 key = ledger.key(stage, subject)
                 tasks.append(SubjectTask(stage, subject, scans, store.root, key, where, run.fuses))
             standing = {t.subject: store.current(stage.name, t.subject, t.key) for t in tasks}
@@ -163,7 +170,11 @@ def known_columns(run: Predictor, values: pd.DataFrame) -> pd.DataFrame:
         raise DataError(
             f"the new patients lack {len(lacking)} of the {len(columns)} columns that the models were fitted on, first "
             f"{lacking[0]!r}",
-            hint=f"Draw the region {region!r} in the manifest, as in the study's." if region else AGAIN,
+            hint=f"Draw the region {region!r} in the manifest, as in the study's."
+            if region and run.images
+            else AGAIN
+            if run.images
+            else "Give every feature that the run was trained on; where a value is not known, leave the cell empty.",
         )
     return values.reindex(columns=columns)
 

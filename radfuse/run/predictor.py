@@ -13,7 +13,7 @@ from radfuse.config import Config
 from radfuse.data.cohort import Cohort
 from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError, StageError
-from radfuse.train.stage import NETWORK, Arm
+from radfuse.train.stage import Arm
 
 EVERY_ARM = "all"
 
@@ -30,6 +30,11 @@ class Predictor(ABC):
 
     config: Config
     table: FeatureTable
+
+    @property
+    @abstractmethod
+    def images(self) -> bool:
+        """Whether patients are taken from their images; a run on a feature table of one's own knows of none."""
 
     @property
     @abstractmethod
@@ -78,24 +83,22 @@ class Predictor(ABC):
     @property
     def fuses(self) -> bool:
         """Whether there are fused volumes."""
-        return len(self.modalities) > 1 and bool(self.config.fuse.methods)
+        return self.images and len(self.modalities) > 1 and bool(self.config.fuse.methods)
 
     @property
     def stages(self) -> list[Stage]:
-        """The stages that a subject passes, in order."""
-        return [self.config.align, *([self.config.fuse] if self.fuses else []), self.config.extract]
+        """The stages that a subject passes, in order; none without images."""
+        config = self.config
+        return [config.align, *([config.fuse] if self.fuses else []), config.extract] if self.images else []
 
     @property
     def primary(self) -> str:
         """The arm that the config declared before the run."""
-        train = self.config.train
-        wanted, classifier = train.primary.fusion, train.declared_classifier
-        arms = [arm for arm in self.offered() if arm.strategy is not None and arm.fusion == arm.strategy.level]
-        arms = [arm for arm in arms if arm.classifier in (classifier, NETWORK)]
-        named = [arm.name for arm in arms if arm.strategy is not None and arm.strategy.title == wanted]
-        for name in named or [arm.name for arm in arms if arm.fusion == wanted]:
-            return name
-        raise StageError(f"{self.place} has no arm {train.primary.fusion!r}", hint="Name one with --arm.")
+        name, _ = self.config.train.declared(next(iter(self.table.single), ""))
+        known = [arm.name for arm in self.offered()]
+        if name not in known:
+            raise StageError(f"{self.place} has no arm {name!r}", hint=f"Name one with --arm: {', '.join(known)}.")
+        return name
 
     def arms(self, names: Sequence[str] = ()) -> list[Arm]:
         """Give the arms asked for, each with a model that stands; none named is the primary one, ``all`` is every one.

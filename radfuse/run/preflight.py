@@ -105,7 +105,7 @@ class _Subject:
         grid = self.config.align.grid_of(reference)
         found: list[Foreseen] = []
         carried: dict[str, Mask] = {}
-        for region in self.cohort.regions:
+        for region in [each for each in self.cohort.regions if each not in self.config.align.tissues]:
             if not drawn[region]:
                 verdict = FAILS if region == main else NO_VALUE
                 found.append(Foreseen(self.subject, region, verdict=verdict, why=why.get(region, "it is not drawn")))
@@ -221,7 +221,10 @@ def _parameter_problems(config: Config, cohort: Cohort) -> list[Problem]:
 def region_problems(config: Config, cohort: Cohort) -> list[Problem]:
     """What makes the regions unmeasurable, or other than meant, in this study."""
     found = _parameter_problems(config, cohort)
-    known = {*cohort.regions[1:]}
+    if cohort.regions[0] in config.align.tissues:
+        what = f"the main region {cohort.regions[0]!r} is among align.tissues, which are measured nowhere"
+        found.append(Problem("", what, "Name the region that is to be measured: cohort.region."))
+    known = {*cohort.regions[1:]} - {*config.align.tissues}
     for name, region in config.extract.regions.items():
         place = f"extract.regions.{name}"
         taken = sorted({*region.names(name)} & {*cohort.regions})

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from radfuse.errors import StageError
-from radfuse.harmonize.nesting import NestedTransformer
-from radfuse.harmonize.transformer import CombatTransformer
 from radfuse.run.fitted import FittedRun
 
 NUMBER = re.compile(rb'"content":\s*"-?[0-9][0-9.eE+-]*"')
@@ -24,6 +22,9 @@ LEAST = 4
 
 def without_patients(model: Any) -> Any:
     """Take out of a fitted pipeline what only the study's own report reads: a harmoniser names whom it left raw."""
+    from radfuse.harmonize.nesting import NestedTransformer
+    from radfuse.harmonize.transformer import CombatTransformer
+
     harmonizer = model.named_steps.get("harmonize")
     if harmonizer is not None:
         harmonizer.report_ = {}

@@ -51,5 +51,10 @@ def registration(
         return None
     facts = {f"radfuse.{fact}": str(arm[fact]) for fact in FACTS if fact in arm}
     aliases = (CURRENT, PRIMARY) if name == primary else (CURRENT,)
+    return Registration(registered_name(study, name), aliases, {**tags, **facts, KEY: key})
+
+
+def registered_name(study: str, arm: str) -> str:
+    """The name of an arm's series of versions."""
     # A slash and a colon have a meaning in MLflow's addresses, quotes in its searches.
-    return Registration(re.sub(r"[/:'\"`]", "_", f"{study}-{name}"), aliases, {**tags, **facts, KEY: key})
+    return re.sub(r"[/:'\"`]", "_", f"{study}-{arm}")

@@ -6,12 +6,12 @@ tells who made the folder, and only to those who got the public key by another w
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from radfuse.data.digest import read_known, sha256_of
 from radfuse.errors import ConfigError, StageError
 from radfuse.run.store import write_bytes
 
@@ -62,19 +62,12 @@ def checked(folder: Path, name: str, sha256: str) -> bytes:
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or "\\" in name:
         raise StageError(f"{folder} lists {name!r}, which lies outside it", hint=DAMAGED)
-    path = folder / name
-    if not path.is_file():
-        raise StageError(f"{folder} lacks {name}", hint=DAMAGED)
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise StageError(f"{path} was changed since it was exported: SHA-256 {found}, expected {sha256}", hint=DAMAGED)
-    return content
+    return read_known(folder / name, sha256, "sealed file", DAMAGED, absent=StageError, other=StageError)
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """SHA-256 of a public key's 32 bytes."""
-    return hashlib.sha256(key.public_bytes_raw()).hexdigest()
+    return sha256_of(key.public_bytes_raw())
 
 
 def read_public(path: Path) -> Ed25519PublicKey:

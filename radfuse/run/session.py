@@ -20,7 +20,7 @@ from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
 from radfuse.extract.dictionary import data_dictionary
 from radfuse.run import subjects
-from radfuse.run.device import choose_device
+from radfuse.run.device import device_of
 from radfuse.run.environment import describe_environment
 from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.failures import gathered
@@ -29,6 +29,7 @@ from radfuse.run.logs import RunLog
 from radfuse.run.progress import Listener, Silent
 from radfuse.run.store import NOTHING, Record, Redo, Store, write, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
+from radfuse.run.tissues import require_tools
 
 TIMINGS = "timings.json"
 
@@ -116,6 +117,7 @@ class Session:
     def align(self) -> list[Record]:
         """Put every subject's volumes on one grid."""
         self.config.align.require()
+        require_tools(self.config.align)
         return self._map(self.config.align)
 
     def fuse(self) -> list[Record]:
@@ -220,7 +222,7 @@ class Session:
             scans=tuple(self.cohort.scans_of(subject)) if stage.name == "align" else (),
             root=self.store.root,
             key=self.ledger.key(stage, subject),
-            device=choose_device(self.config.execution.device) if stage.name == "fuse" else "cpu",
+            device=device_of(stage.name, self.config.execution.device),
             fused=self.ledger.fuses,
         )
 

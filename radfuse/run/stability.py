@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+from pydantic import ValidationError
 
 from radfuse.data.cohort import Problem
 from radfuse.data.names import FeatureName, is_fused
@@ -20,7 +21,7 @@ from radfuse.extract.further import reach_of
 from radfuse.extract.misregistration import feature_movement
 from radfuse.extract.parameters import parameters_for
 from radfuse.extract.repeatability import icc_table
-from radfuse.extract.stability import Stability
+from radfuse.extract.stability import MISREGISTRATION, Stability
 from radfuse.extract.stage import Extract
 from radfuse.fuse.stage import Fuse
 from radfuse.run import subjects
@@ -32,9 +33,8 @@ from radfuse.run.tasks import killed, recorded
 
 T = TypeVar("T")
 
-STAGE = "stability"
 ROWS, FEATURES, ICC, SOURCE = "rows.parquet", "features.parquet", "icc.csv", "stability.json"
-MISREGISTRATION = "misregistration.csv"
+MOVEMENT = f"{MISREGISTRATION}.csv"
 
 
 @dataclass(frozen=True)
@@ -93,20 +93,21 @@ def stability_study(session: Session) -> Stable:
         )
     began = time.perf_counter()
     tasks = [_task(session, subject) for subject in ready]
-    standing = {task.subject: session.store.current(STAGE, task.subject, task.key) for task in tasks}
+    standing = {task.subject: session.store.current(stage.folder, task.subject, task.key) for task in tasks}
     records = {s: record for s, record in standing.items() if record is not None and not session.redo.wants(record)}
     due = [task for task in tasks if task.subject not in records]
     if due:
         session.describe()
-    session.listener.began(STAGE, len(tasks), len(records))
-    session.log.wrote("began", stage=STAGE, reused=sorted(records), redo=[task.subject for task in due])
+    session.listener.began(stage.folder, len(tasks), len(records))
+    session.log.wrote("began", stage=stage.folder, reused=sorted(records), redo=[task.subject for task in due])
     for task, record in session.executor.map(perform_stability, due, _lost):
         records[task.subject] = record
-        session.log.wrote(record.status, stage=STAGE, subject=task.subject, seconds=record.seconds, what=record.what)
-        session.listener.advanced(STAGE, record)
+        told = {"subject": task.subject, "seconds": record.seconds, "what": record.what}
+        session.log.wrote(record.status, stage=stage.folder, **told)
+        session.listener.advanced(stage.folder, record)
     session.write_failures()
     found = _write(session, {subject: records[subject] for subject in ready})
-    session.timed(STAGE, began, worked=bool(due))
+    session.timed(stage.folder, began, worked=bool(due))
     return found
 
 
@@ -121,9 +122,10 @@ def plan_stability(session: Session, *, whole_run: bool = False) -> dict[str, di
         ready = [subject for subject in session.ids if not _fails_before(session, subject)]
     else:
         ready = [subject for subject in _ready(session) if subject in session.ids]
-    records = [session.store.current(STAGE, subject, _key(session, subject)) for subject in ready]
+    folder = session.config.stability.folder
+    records = [session.store.current(folder, subject, _key(session, subject)) for subject in ready]
     redo = sum(session.redo.wants(record) for record in records)
-    return {STAGE: {"reuse": len(records) - redo, "redo": redo}}
+    return {folder: {"reuse": len(records) - redo, "redo": redo}}
 
 
 def perform_stability(task: StabilityTask) -> Record:
@@ -149,18 +151,47 @@ def perform_stability(task: StabilityTask) -> Record:
         write(folder / ROWS, lambda path: table.reindex(index).to_parquet(path))
         return [ROWS], {"failed": failed}
 
-    return recorded(store, STAGE, task.subject, task.key, work)
+    return recorded(store, task.stability.folder, task.subject, task.key, work)
 
 
 def stability_stands(session: Session) -> bool:
     """Say whether the measurements are there and of the present study."""
-    return _source(session) == _made_from(session, _ready(session))
+    stage = session.config.stability
+    return _source(session, stage.folder).get("made_from") == _made_from(session, stage, _ready(session))
+
+
+def movement(session: Session) -> pd.DataFrame | None:
+    """Read how far features move when misregistration alone happens; None where that is not of the present study.
+
+    It is measured by a command of its own, whatever the study's own chain is.
+    """
+    source = _source(session, MISREGISTRATION)
+    try:
+        stage = Stability.model_validate(source.get("settings", {}))
+    except ValidationError:  # of another version of radfuse
+        return None
+    if not stage.misregistration_only or source.get("made_from") != _made_from(session, stage, _ready(session)):
+        return None
+    return pd.read_csv(session.store.folder(MISREGISTRATION) / MOVEMENT)
+
+
+def require_chain(session: Session) -> None:
+    """Refuse to drop features by misregistration alone, whose measurements are kept apart from those of training."""
+    if session.config.train.stability is not None and session.config.stability.misregistration_only:
+        raise ConfigError(
+            "train.stability leaves features out by stability/, and stability.chain is alignment alone, which is kept "
+            f"in {MISREGISTRATION}/ to say how far features move",
+            hint="Name further steps in stability.chain, or give the chain to `radfuse stability` only: --set "
+            '"stability.chain=[alignment]".',
+        )
 
 
 def require_stability(session: Session) -> None:
     """Refuse to drop unstable features by measurements that are missing or not of the present study."""
+    require_chain(session)
     if not stability_stands(session):
-        path, source = session.store.folder(STAGE) / SOURCE, _source(session)
+        folder = session.config.stability.folder
+        path, source = session.store.folder(folder) / SOURCE, _source(session, folder)
         wrong = "was made from other scans, settings or subjects" if source else "does not exist"
         raise StageError(
             f"train.stability needs {path.with_name(FEATURES)}, which {wrong}",
@@ -207,14 +238,14 @@ def _task(session: Session, subject: str) -> StabilityTask:
 
 
 def _key(session: Session, subject: str) -> str:
-    return session.ledger.stability_key(subject)
+    return session.ledger.stability_key(subject, session.config.stability)
 
 
-def _source(session: Session) -> str:
+def _source(session: Session, folder: str) -> dict[str, Any]:
     try:
-        return str(json.loads((session.store.folder(STAGE) / SOURCE).read_text(encoding="utf-8"))["made_from"])
-    except (OSError, ValueError, KeyError):
-        return ""
+        return dict(json.loads((session.store.folder(folder) / SOURCE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _fails_before(session: Session, subject: str) -> bool:
@@ -229,13 +260,14 @@ def _ready(session: Session) -> list[str]:
     return [s for s in session.ledger.eligible if all(session.ledger.done(each, s) is not None for each in before)]
 
 
-def _made_from(session: Session, ids: list[str]) -> str:
-    return digest(STAGE, [(subject, _key(session, subject)) for subject in ids])
+def _made_from(session: Session, stage: Stability, ids: list[str]) -> str:
+    return digest(stage.name, [(subject, session.ledger.stability_key(subject, stage)) for subject in ids])
 
 
 def _write(session: Session, records: Mapping[str, Record]) -> Stable:
     """Write features.parquet and icc.csv of the subjects that could be measured."""
-    folder, store = session.store.folder(STAGE), session.store
+    stage, store = session.config.stability, session.store
+    folder = store.folder(stage.folder)
     done = [subject for subject, record in records.items() if record.done]
     failed = stability_problems(records.values())
     if len(done) < 2:
@@ -245,22 +277,21 @@ def _write(session: Session, records: Mapping[str, Record]) -> Stable:
             hint=failed[0].hint if failed else "",
         )
     (folder / SOURCE).unlink(missing_ok=True)
-    rows = [pd.read_parquet(store.folder(STAGE, subject) / ROWS) for subject in done]
+    rows = [pd.read_parquet(store.folder(stage.folder, subject) / ROWS) for subject in done]
     perturbed = pd.concat(rows, keys=done, names=[SUBJECT, PERTURBATION])
-    table = icc_table(perturbed, session.config.stability.icc, session.config.stability.confidence)
+    table = icc_table(perturbed, stage.icc, stage.confidence)
     write(folder / FEATURES, lambda path: perturbed.to_parquet(path))
     write(folder / ICC, lambda path: table.to_csv(path, index=False))
-    _write_movement(session, done, perturbed, table)
-    write_text(folder / SOURCE, json.dumps({"made_from": _made_from(session, list(records))}) + "\n")
+    if stage.misregistration_only:
+        _write_movement(session, done, perturbed, table)
+    source = {"made_from": _made_from(session, stage, list(records)), "settings": stage.model_dump(mode="json")}
+    write_text(folder / SOURCE, json.dumps(source) + "\n")
     return Stable(table, folder, tuple(failed))
 
 
 def _write_movement(session: Session, done: list[str], perturbed: pd.DataFrame, icc: pd.DataFrame) -> None:
-    """Write how far features move per mm of misregistration, where nothing else was done to the subjects."""
-    path, stage = session.store.folder(STAGE) / MISREGISTRATION, session.config.stability
-    path.unlink(missing_ok=True)
-    if not stage.misregistration_only:
-        return
+    """Write how far features move per mm of misregistration; nothing else was done to the subjects."""
+    stage = session.config.stability
     volumes = dict.fromkeys(FeatureName.parse(feature).modality for feature in perturbed.columns)
     # What is fused anew has no shift of its own.
     moved = [name for name in volumes if not (is_fused(name) and stage.fused == "again")]
@@ -275,8 +306,9 @@ def _write_movement(session: Session, done: list[str], perturbed: pd.DataFrame, 
     table.index = pd.MultiIndex.from_tuples(table.index, names=[SUBJECT, PERTURBATION])
     table.columns = pd.MultiIndex.from_product([moved, ["x", "y", "z"]])
     found = feature_movement(perturbed, table).merge(icc[["feature", "icc", "low", "high", "verdict"]], on="feature")
+    path = session.store.folder(stage.folder) / MOVEMENT
     write(path, lambda temporary: found.to_csv(temporary, index=False))
 
 
 def _lost(task: StabilityTask) -> Record:
-    return killed(Store(task.root), STAGE, task.subject, task.key)
+    return killed(Store(task.root), task.stability.folder, task.subject, task.key)

@@ -36,7 +36,7 @@ from radfuse.run.misregistration import misregistration_tables, sensitivities
 from radfuse.run.preflight import Foreseen, foresee_regions, region_problems, write_regions
 from radfuse.run.seen import refuse_seen
 from radfuse.run.session import Session, failure_table
-from radfuse.run.stability import plan_stability, require_stability, stability_stands, stability_study
+from radfuse.run.stability import plan_stability, require_chain, require_stability, stability_stands, stability_study
 from radfuse.run.store import Record, digest, digests, file_digest, libraries, write_bytes, write_text
 from radfuse.run.tracking import Trained, tracked
 from radfuse.run.validate import outcome_problems
@@ -71,6 +71,7 @@ def run_study(session: Session) -> Judged:
     session.everyone("run")
     refuse([*outcome_problems(session.config, session.cohort), *external_problems(session.config)])
     refuse([problem for problem in region_problems(session.config, session.cohort) if problem.fatal])
+    require_chain(session)
     session.align()
     session.fuse()
     session.extract()

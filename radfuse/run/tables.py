@@ -13,20 +13,23 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from radfuse.component import Stage, describe
-from radfuse.config import Execution, Tracking, read_parameters, set_value
+from radfuse.config import Config, Execution, Tracking, read_parameters, set_value
 from radfuse.data.cohort import Cohort, Columns, Problem, refuse, subject_facts
 from radfuse.data.names import modality_of
 from radfuse.data.reading.tables import read_manifest, read_table
 from radfuse.data.study import Study
 from radfuse.data.table import FeatureTable
 from radfuse.errors import CohortError, ConfigError, DataError
+from radfuse.extract.dictionary import data_dictionary
 from radfuse.extract.stage import Extract
 from radfuse.harmonize.stage import Harmonize
 from radfuse.report.stage import Report
 from radfuse.run import subjects
 from radfuse.run.controls import NOTHING_ASKED, Asked, Judging, require, run_controls, with_shared
-from radfuse.run.environment import environment
+from radfuse.run.device import device_of
+from radfuse.run.environment import describe_environment, environment
 from radfuse.run.executors.local import LocalExecutor
+from radfuse.run.fitted import ENVIRONMENT, OF_A_TABLE, RUN
 from radfuse.run.harmonizing import (
     associate,
     by_batches,
@@ -69,7 +72,7 @@ def extract_table(
     only : subjects and modalities to keep; empty keeps all.
     parameters : PyRadiomics YAML files, ``FILE`` for everything or ``MODALITY=FILE``.
     overrides : settings of ``extract`` and ``execution``.
-    output : the CSV to write; ``.parquet`` and ``diagnostics`` go beside it.
+    output : the CSV to write; ``.parquet``, ``.diagnostics.csv`` and ``.dictionary.csv`` go beside it.
     """
     require_csv(output)
     chosen, modalities = only
@@ -85,7 +88,8 @@ def extract_table(
     ids = [subject for subject in cohort.ids if not chosen or subject in chosen]
     problems = [problem for problem in cohort.problems if problem.subject in ids]
     left_out = {problem.subject for problem in problems if not problem.absent}
-    tasks = [_task(stage, cohort, subject, store) for subject in ids if subject not in left_out]
+    device = device_of(stage.name, execution.device)
+    tasks = [_task(stage, cohort, subject, store, device) for subject in ids if subject not in left_out]
     done = {}
     for task in tasks:
         record = store.current("extract", task.subject, task.key)
@@ -104,7 +108,9 @@ def extract_table(
     write(output.with_suffix(".failures.csv"), lambda path: failures.to_csv(path, index=False))
     if not rows:
         raise DataError("no subject could be measured", hint=f"See {output.with_suffix('.failures.csv')}.")
-    subjects.write_rows(output, output.with_suffix(".diagnostics.csv"), rows)
+    values = subjects.write_rows(output, output.with_suffix(".diagnostics.csv"), rows)
+    meaning = data_dictionary(values.columns, stage.extractor.method)
+    write(output.with_suffix(".dictionary.csv"), lambda path: meaning.to_csv(path, index=False))
     return problems
 
 
@@ -174,6 +180,7 @@ def train_table(
     output.mkdir(parents=True, exist_ok=True)
     with alone(output), LocalExecutor(execution.jobs) as executor:
         began = time.perf_counter()
+        _describe(store, columns["outcome"], batches, harmonize, train)
         log = RunLog(output / "log.jsonl")
         of = Judging(store, table, train, harmonize)
         require(of, asked)
@@ -190,6 +197,16 @@ def train_table(
         recorded = tracked(Trained(store, output, name, Tracking(), table, settings, judged, hashes), places)
         listener.ended("MLflow", time.perf_counter() - began)
         return recorded
+
+
+def _describe(store: Store, outcome: str, batches: Mapping[str, str], harmonize: Harmonize, train: Train) -> None:
+    """Write what `radfuse predict` and `radfuse export` need to know of the run beside its models."""
+    cohort = {"outcome": outcome, "batches": batches}
+    config = _validated(Config, {"name": store.root.resolve().name, "cohort": cohort, "harmonize": harmonize,
+                                 "train": train})  # fmt: skip
+    settings = config.model_dump(mode="json", include=OF_A_TABLE)
+    write_text(store.root / RUN, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=110))
+    write_text(store.root / ENVIRONMENT, describe_environment())
 
 
 def _write_page(store: Store, table: FeatureTable, settings: Mapping[str, Any], judged: Judged) -> None:
@@ -288,8 +305,8 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _task(stage: Stage, cohort: Cohort, subject: str, store: Store) -> SubjectTask:
+def _task(stage: Stage, cohort: Cohort, subject: str, store: Store, device: str) -> SubjectTask:
     scans = tuple(cohort.scans_of(subject))
     inputs = scans_digest(cohort, subject)
-    key = digest(stage.name, stage.version, stage.model_dump(mode="json"), inputs, libraries(*DECIDING["extract"]))
-    return SubjectTask(stage, subject, scans, store.root, key)
+    key = digest(stage.name, stage.version, stage.deciding, inputs, libraries(*DECIDING["extract"]))
+    return SubjectTask(stage, subject, scans, store.root, key, device)

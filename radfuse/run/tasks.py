@@ -4,14 +4,18 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from radfuse.align.stage import Align
 from radfuse.component import Stage
 from radfuse.data.cohort import Scan
+from radfuse.data.reading.images import read_mask
+from radfuse.data.subject import Subject
 from radfuse.errors import RadfuseError, StageError
-from radfuse.run import subjects
-from radfuse.run.store import Record, Store, digests
+from radfuse.run import subjects, tissues
+from radfuse.run.store import Record, Store, digests, file_digest
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class SubjectTask:
     scans : the files, for a stage that starts from the manifest; empty for one that starts from the run folder.
     root : the run folder.
     key : what the result depends on.
-    device : where networks run.
+    device : where the stage computes, see `radfuse.run.device.device_of`.
     fused : whether the study fuses, so that extract measures fused volumes too.
     """
 
@@ -115,9 +119,26 @@ def _failure(stage: str, item: str, key: str, seconds: float, error: Exception) 
 
 
 def _align(task: SubjectTask, store: Store, folder: Path) -> tuple[list[str], Mapping[str, Any]]:
-    given = subjects.from_files(task.subject, task.scans)
+    given = _outlined(task, store, subjects.from_files(task.subject, task.scans))
     aligned = task.stage(given, task.device)  # type: ignore[operator]
     return subjects.save_aligned(folder, aligned), aligned.findings.get("align", {})
+
+
+def _outlined(task: SubjectTask, store: Store, given: Subject) -> Subject:
+    """Add the tissues that an outside tool draws; what it drew once of the same image is kept."""
+    align: Align = task.stage  # type: ignore[assignment]
+    regions = dict(given.regions)
+    for name, scan in tissues.asked(align, given).items():
+        tissue, item = align.tissues[name], f"{given.id}/{name}"
+        image = next(each.image for each in task.scans if each.modality == scan)
+        key = tissues.tool_key(tissue, file_digest(image))
+        record = store.current(tissues.STAGE, item, key)
+        if record is None or not record.done:
+            record = recorded(store, tissues.STAGE, item, key, partial(tissues.outline, tissue, given.volumes[scan]))
+        if not record.done:
+            raise StageError(record.what, hint=record.hint)
+        regions[name] = {scan: read_mask(store.folder(tissues.STAGE, item) / tissues.MASK)}
+    return replace(given, regions=regions)
 
 
 def _fuse(task: SubjectTask, store: Store, folder: Path) -> tuple[list[str], Mapping[str, Any]]:

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
 import yaml
+from filelock import FileLock
 
 import radfuse
 from radfuse.config import Tracking
@@ -26,11 +28,11 @@ from radfuse.fuse.training import Trained as TrainedNetwork
 from radfuse.report.roc import arm_roc_svg
 from radfuse.run.controls import control_metrics
 from radfuse.run.judging import FOLDS, MODEL, PREDICTIONS, TABLES, Judged
+from radfuse.run.metrics import external_metrics, probability_metrics
 from radfuse.run.models import load_model, trusted_types
 from radfuse.run.privacy import without_patients
-from radfuse.run.registry import KEY, registration
+from radfuse.run.registry import KEY, PRIMARY, registered_name, registration
 from radfuse.run.store import Store, digest, file_digest, process_lives, write_bytes, write_text
-from radfuse.train.calibration import CALIBRATION
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -38,19 +40,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRACKED = "tracked.json"
+TRACKED, DATABASE = "tracked.json", "mlflow.db"
 METRICS = {
     "auc": "test/auc",
     "ci_low": "test/auc_ci_low",
     "ci_high": "test/auc_ci_high",
     "auc_within_batch": "test/auc_within_batch",
     "auc_pooled": "test/auc_pooled",
-}
-PROBABILITIES = {
-    "brier": "test/brier",
-    "brier_scaled": "test/brier_scaled",
-    "intercept": "test/calibration_intercept",
-    "slope": "test/calibration_slope",
 }
 REQUIREMENTS = [f"radfuse=={radfuse.__version__}"]
 
@@ -166,7 +162,6 @@ def track_training(study: Path | None, config: FusionTraining, trained: TrainedN
 
 def _record_training(folder: Path, config: FusionTraining, trained: TrainedNetwork, files: Sequence[Path]) -> None:
     import mlflow
-    from mlflow.entities import Metric
 
     _use_experiment("fusion training", folder)
     settings = config.model_dump(mode="json")
@@ -175,23 +170,49 @@ def _record_training(folder: Path, config: FusionTraining, trained: TrainedNetwo
         mlflow.log_params({name: json.dumps(value)[:500] for name, value in settings.items()})
         mlflow.log_text(yaml.safe_dump(settings, sort_keys=False), "recipe.yaml")
         curves = {"loss/training": enumerate(trained.history, 1), "loss/validation": trained.validation.items()}
-        points = [Metric(name, value, 0, step) for name, curve in curves.items() for step, value in curve]
-        for start in range(0, len(points), 1000):  # MLflow's limit for one request
-            mlflow.MlflowClient().log_batch(run.info.run_id, points[start : start + 1000])
+        _log_steps(run.info.run_id, [(name, value, step) for name, curve in curves.items() for step, value in curve])
         held_out = {f"held_out/{name}": value for name, value in trained.losses.items()}
         mlflow.log_metrics(_finite(held_out | {"best_step": trained.best_step}))
         for file in files:
             mlflow.log_artifact(str(file))
 
 
+def _log_steps(run: str, points: Sequence[tuple[str, float, int]]) -> None:
+    """Log (metric, value, step) together: each request of its own would wait for the disk."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, step) for name, value, step in points]
+    for start in range(0, len(metrics), 1000):  # MLflow's limit for one request
+        MlflowClient().log_batch(run, metrics[start : start + 1000])
+
+
 def _use_experiment(experiment: str, folder: Path) -> None:
     import mlflow
 
+    artifacts, local = (folder.resolve() / "mlartifacts").as_uri(), mlflow.get_tracking_uri().startswith("sqlite")
+    if mlflow.get_tracking_uri() == _own_uri(folder):
+        _make_store(folder.resolve() / DATABASE, artifacts)
     if mlflow.get_experiment_by_name(experiment) is None:
-        artifacts = (folder.resolve() / "mlartifacts").as_uri()
-        local = mlflow.get_tracking_uri().startswith("sqlite")
         mlflow.create_experiment(experiment, artifact_location=artifacts if local else None)
     mlflow.set_experiment(experiment)
+
+
+def _own_uri(folder: Path) -> str:
+    return f"sqlite:///{folder.resolve() / DATABASE}"
+
+
+def _make_store(path: Path, artifacts: str) -> None:
+    """Make MLflow's tables beside their place and move them there: half of them, after a kill, nobody can complete."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if not path.exists():
+            half = path.with_name(f"{path.name}.part")
+            half.unlink(missing_ok=True)
+            SqlAlchemyStore(f"sqlite:///{half}", artifacts).engine.dispose()
+            half.replace(path)
 
 
 def _public(uri: str) -> str:
@@ -222,47 +243,32 @@ def _record(trained: Trained) -> str:
         for row in trained.judged.auc.to_dict("records"):
             arm = {str(key): value for key, value in row.items()}
             child = tags | {f"radfuse.{key}": str(arm[key]) for key in ("fusion", "modalities", "classifier")}
-            with mlflow.start_run(run_name=str(arm["arm"]), nested=True, tags=child | _owner()):
-                _record_arm(trained, arm)
+            with mlflow.start_run(run_name=str(arm["arm"]), nested=True, tags=child | _owner()) as run:
+                _record_arm(trained, arm, run.info.run_id)
+        if trained.settings.registry != "none":
+            _withdraw_primary(trained)
         return str(parent.info.run_id)
 
 
-def _record_arm(trained: Trained, arm: Mapping[str, Any]) -> None:
+def _record_arm(trained: Trained, arm: Mapping[str, Any], run: str) -> None:
     import mlflow
 
     mlflow.log_params({key: arm[key] for key in ("arm", "fusion", "modalities", "classifier", "n", "events")})
     folder = trained.store.folder("train", str(arm["arm"]))
     folds = pd.read_csv(folder / FOLDS)
     metrics = {name: arm[key] for key, name in METRICS.items() if key in arm}
-    metrics |= _calibration(trained.judged, str(arm["arm"]))
+    metrics |= probability_metrics(trained.judged, str(arm["arm"]))
     metrics |= {"cv/auc_mean": folds["auc"].mean(), "cv/auc_sd": folds["auc"].std()}
-    metrics |= _external(trained.judged, str(arm["arm"]))
+    metrics |= external_metrics(trained.judged, str(arm["arm"]))
     mlflow.log_metrics(_finite(metrics))
-    for step, value in enumerate(folds["auc"]):
-        if math.isfinite(value):
-            mlflow.log_metric("cv/auc", float(value), step=step)
+    curve = [("cv/auc", float(value), step) for step, value in enumerate(folds["auc"]) if math.isfinite(value)]
+    _log_steps(run, curve)
     figure = folder / "roc.svg"
     write_bytes(figure, arm_roc_svg(trained.judged.predictions, str(arm["arm"])))
     for file in (folder / PREDICTIONS, folder / FOLDS, figure):
         mlflow.log_artifact(str(file))
     if trained.settings.models and (folder / MODEL).is_file():
         _register(trained, arm, _record_model(folder / MODEL, trained.table))
-
-
-def _external(judged: Judged, arm: str) -> dict[str, float]:
-    """What the external test says of an arm: external/auc, external/n and so on."""
-    found = judged.tables.get("external")
-    rows = [] if found is None else found[found["arm"] == arm].select_dtypes("number").to_dict("records")
-    return {f"external/{name}": value for row in rows for name, value in row.items()}
-
-
-def _calibration(judged: Judged, arm: str) -> dict[str, float]:
-    """How good the arm's probabilities are."""
-    table = judged.tables.get(CALIBRATION)
-    own = None if table is None else table[table["arm"] == arm]
-    if own is None or own.empty:
-        return {}
-    return {name: float(own[key].iloc[0]) for key, name in PROBABILITIES.items()}
 
 
 def _record_model(path: Path, table: FeatureTable) -> ModelInfo:
@@ -316,6 +322,20 @@ def _register(trained: Trained, arm: Mapping[str, Any], logged: ModelInfo) -> No
         log.warning("%s is not registered: %s", planned.name, str(error).splitlines()[0])
 
 
+def _withdraw_primary(trained: Trained) -> None:
+    """Take the alias of the declared arm from models of this study that are it no longer."""
+    import mlflow
+
+    client, declared = mlflow.MlflowClient(), str((trained.judged.contrast or {}).get("arm", ""))
+    with suppress(mlflow.MlflowException):  # a server without a registry, of which registering has warned
+        for model in client.search_registered_models(f"name LIKE '{registered_name(trained.name, '')}%'", 1000):
+            if PRIMARY in model.aliases and model.name != registered_name(trained.name, declared):
+                # Studies `a` and `a-b` begin alike; the run that made the model has the arm's name.
+                made = client.get_run(client.get_model_version(model.name, model.aliases[PRIMARY]).run_id)
+                if model.name == registered_name(trained.name, made.info.run_name):
+                    client.delete_registered_model_alias(model.name, PRIMARY)
+
+
 @contextmanager
 def _quiet_mlflow(study: Path) -> Iterator[str]:
     """Point MLflow at its store without telemetry or chatter, and put everything back afterwards."""
@@ -326,7 +346,7 @@ def _quiet_mlflow(study: Path) -> Iterator[str]:
 
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.ERROR)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{study.resolve() / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _own_uri(study)
     earlier = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(uri)
     try:

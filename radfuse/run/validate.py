@@ -11,6 +11,7 @@ from radfuse.run.ledger import eligible
 from radfuse.run.left_out import unsaid_problems
 from radfuse.run.preflight import Foreseen, foresee_regions, region_problems
 from radfuse.run.session import settled
+from radfuse.run.tissues import require_tools
 
 
 def problems_of(config: Config) -> list[Problem]:
@@ -19,6 +20,7 @@ def problems_of(config: Config) -> list[Problem]:
     found = [
         *cohort.problems,
         *_unknown_modalities(config),
+        *_absent_files(config),
         *_header_problems(cohort),
         *_batch_problems(cohort),
         *outcome_problems(config, cohort),
@@ -60,12 +62,24 @@ def _unknown_modalities(config: Config) -> list[Problem]:
     align = config.align
     given = {name: list(getattr(align, name)) for name in ("intensity", "fwhm_mm", "partial_volume")}
     given["interpolation"] = list(align.interpolation) if isinstance(align.interpolation, dict) else []
+    given["template.modality"] = [align.template.modality] if align.template and align.template.modality else []
+    given |= {f"tissues.{name}.modality": [each.modality] for name, each in align.tissues.items() if each.modality}
     return [
         Problem("", f"align.{setting}.{name} is for no image of the manifest; it has {', '.join(there)}", fatal=False)
         for setting, own in given.items()
         for name in own
         if name not in there
     ]
+
+
+def _absent_files(config: Config) -> list[Problem]:
+    """A file or a program that align needs, and that is not there or another one."""
+    try:
+        config.align.require()
+        require_tools(config.align)
+    except ConfigError as error:
+        return [Problem("", error.message, error.hint)]
+    return []
 
 
 def _header_problems(cohort: Cohort) -> list[Problem]:

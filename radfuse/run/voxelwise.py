@@ -18,6 +18,7 @@ from radfuse.data.volume import Volume, geometry_of
 from radfuse.errors import DataError, StageError
 from radfuse.extract.voxelwise.stage import Voxelwise
 from radfuse.run import subjects
+from radfuse.run.device import device_of
 from radfuse.run.session import Session
 from radfuse.run.store import Record, Store, file_digest, write
 from radfuse.run.tasks import killed, recorded
@@ -42,6 +43,7 @@ class MappingTask:
     absent : files that earlier work could not make.
     fused : whether fused volumes are mapped too.
     threads : how many threads one worker may use.
+    device : where the maps are computed.
     """
 
     stage: Voxelwise
@@ -53,6 +55,7 @@ class MappingTask:
     absent: tuple[str, ...] = ()
     fused: bool = False
     threads: int = 1
+    device: str = "cpu"
 
     @property
     def files(self) -> list[str]:
@@ -123,7 +126,8 @@ def plan_maps(session: Session, stage: Voxelwise, threads: int = 1) -> MapPlan:
         size += _bytes(store, subject, region, wanted)
     spare = (os.cpu_count() or 1) // max(1, min(session.executor.jobs, len(tasks)))
     threads = max(1, min(threads, spare))
-    return MapPlan(tuple(replace(task, threads=threads) for task in tasks), standing, size)
+    device = device_of(STAGE, session.config.execution.device)
+    return MapPlan(tuple(replace(task, threads=threads, device=device) for task in tasks), standing, size)
 
 
 def map_study(session: Session, plan: MapPlan) -> list[Record]:
@@ -161,7 +165,7 @@ def perform_mapping(task: MappingTask) -> Record:
         subject = subjects.load_aligned(store, task.subject)
         if task.fused:
             subject = subjects.load_fused(store, subject)
-        for name, image in task.stage(subject, task.wanted, task.threads):
+        for name, image in task.stage(subject, task.wanted, task.threads, task.device):
             path = folder / f"{name}.nii.gz"
             write_map(path, image)
             made[path.name] = file_digest(path)

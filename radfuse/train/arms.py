@@ -115,7 +115,7 @@ class Arm:
         """Make the pipeline and fit it on training rows; of a tuned one the strategy that won is left."""
         from radfuse.train.steps.tuned import Tuned
 
-        pipeline = self.pipeline(list(rows.columns), harmonizer)
+        pipeline = self.pipeline(rows.columns.tolist(), harmonizer)
         told = {"stable__perturbed": self.perturbed} if "stable" in pipeline.named_steps else {}
         pipeline.fit(rows, outcome, **told)
         name, last = pipeline.steps[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from radfuse.data.table import CONTEXT, FeatureTable
@@ -44,9 +45,9 @@ def require_facts(names: Sequence[str], table: FeatureTable) -> None:
         )
 
 
-def hide(rows: pd.DataFrame) -> pd.DataFrame:
-    """Withhold the clinical modality from some rows."""
-    return pd.concat([rows, pd.DataFrame({HIDDEN: 1.0}, rows.index)], axis=1)
+def hide(rows: pd.DataFrame, hidden: np.ndarray) -> pd.DataFrame:
+    """Withhold the clinical modality from those rows for which ``hidden`` is true."""
+    return pd.concat([rows, pd.DataFrame({HIDDEN: hidden.astype(float)}, rows.index)], axis=1)
 
 
 def lacks_facts(rows: pd.DataFrame, names: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ taken over all rows without a leak.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from zlib import crc32
@@ -18,12 +19,14 @@ from radfuse.data.names import fused_modalities
 from radfuse.data.table import BATCH, FeatureTable
 from radfuse.errors import ConfigError
 from radfuse.train.arms import Arm
+from radfuse.train.clinical import CLINICAL
 from radfuse.train.permutation import chance_p, exchanged, max_adjusted_p, permuted, units
 
 VERSION = 1
 SHUFFLE, NOISE, PERMUTE = "shuffle", "noise", "permute-outcome"
 WITHOUT = "without"
 CONTROLS, PERMUTED = "controls", "permuted"
+FALSE = "{} (false)"
 NOT_CONTROLLED = ("image", "baseline")
 KNOWN = f"{SHUFFLE}:MODALITY, {NOISE}:MODALITY or {PERMUTE}"
 
@@ -36,15 +39,22 @@ class Control:
     ----------
     kind : ``shuffle`` or ``noise`` of a modality, or ``permute-outcome``; ``without`` changes no row, and is there for
         the arms of `without`.
-    modality : the measured modality; empty for ``permute-outcome``.
+    modality : the measured modality, or ``clinical``; empty for ``permute-outcome``.
+    facts : the subjects' columns that ``clinical`` is made of.
     """
 
     kind: str
     modality: str = ""
+    facts: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, text: str, table: FeatureTable) -> Control:
-        """Read ``shuffle:PET``; a modality that the table does not hold is refused."""
+    def parse(cls, text: str, table: FeatureTable, facts: Sequence[str] = ()) -> Control:
+        """Read ``shuffle:PET``; a modality that the study does not have is refused.
+
+        Parameters
+        ----------
+        facts : of ``train.clinical_modality``.
+        """
         kind, colon, modality = text.partition(":")
         if kind not in (SHUFFLE, NOISE, PERMUTE):
             close = get_close_matches(kind, [SHUFFLE, NOISE, PERMUTE], n=1)
@@ -55,12 +65,12 @@ class Control:
         if kind == PERMUTE:
             if colon:
                 raise ConfigError(f"--control {text}: {PERMUTE} takes no modality", hint=f"Write {PERMUTE}.")
-        elif modality not in table.single:
+        elif modality not in (known := [*table.single, *([CLINICAL] if facts else [])]):
             raise ConfigError(
-                f"--control {text}: expected a measured modality, one of {', '.join(table.single)}",
+                f"--control {text}: expected a modality of this study, one of {', '.join(known)}",
                 hint="Fused images made from it go with it.",
             )
-        return cls(kind, modality)
+        return cls(kind, modality, tuple(facts) if modality == CLINICAL else ())
 
     @property
     def title(self) -> str:
@@ -76,14 +86,22 @@ class Control:
         """
         if self.kind == PERMUTE:
             return permuted(table, seed, draw, strata)
+        if self.facts:
+            return misled(table, self.facts, self.kind, seed, draw, strata)
         if self.kind == SHUFFLE:
             return shuffled(table, self.modality, seed, draw, strata)
         return noised(table, self.modality, seed, draw) if self.kind == NOISE else table
+
+    def seen_by(self, arm: Arm) -> Arm:
+        """Give the arm as it looks at the table of a draw: at the false facts, where those are what is controlled."""
+        return replace(arm, clinical=tuple(FALSE.format(name) for name in arm.clinical)) if self.facts else arm
 
     def touched(self, table: FeatureTable) -> list[str]:
         """The modalities whose rows it changes: its own and every fused image made from it."""
         if self.kind == PERMUTE:
             return table.modalities
+        if self.modality == CLINICAL and CLINICAL not in table.modalities:
+            return [CLINICAL]
         fused = [(name, fused_modalities(name, table.single)) for name in table.fused]
         # An image whose parts the name does not tell may hold it too.
         return [self.modality, *(name for name, parts in fused if self.modality in parts or not parts)]
@@ -102,7 +120,8 @@ def without(arm: Arm, modality: str, table: FeatureTable) -> Arm | None:
         arm.strategy.check(rest)
     except ConfigError:
         return None
-    return replace(arm, name=f"{arm.name}-without-{modality}", modalities=rest)
+    clinical = arm.clinical if CLINICAL in rest else ()
+    return replace(arm, name=f"{arm.name}-without-{modality}", modalities=rest, clinical=clinical)
 
 
 def shuffled(table: FeatureTable, modality: str, seed: int, draw: int, strata: pd.Series | None = None) -> FeatureTable:
@@ -114,9 +133,7 @@ def shuffled(table: FeatureTable, modality: str, seed: int, draw: int, strata: p
     """
     moved = Control(SHUFFLE, modality).touched(table)
     fixed = [table.values[table.columns_of(name)].isna().all(axis=1).to_numpy().astype(int) for name in moved]
-    fixed += [] if strata is None else [pd.factorize(strata, sort=True)[0].astype(int)]
-    kinds = np.unique(np.column_stack(fixed), axis=0, return_inverse=True)[1].ravel()
-    order = exchanged(units(table.group, kinds), np.random.default_rng([seed, draw, crc32(modality.encode())]))
+    order = exchanged(_alike(table, fixed, strata), np.random.default_rng([seed, draw, crc32(modality.encode())]))
     values, columns = table.values.copy(), table.columns_of(*moved)
     values[columns] = values[columns].to_numpy()[order]
     batches = {f"{BATCH}{name}": batch for name in moved if (batch := table.batch_of(name)) is not None}
@@ -137,6 +154,47 @@ def noised(table: FeatureTable, modality: str, seed: int, draw: int) -> FeatureT
         noise = block.mean().to_numpy() + block.std().fillna(0.0).to_numpy() * rng.normal(size=block.shape)
         values[columns] = np.where(block.isna(), np.nan, noise)
     return table.with_values(values)
+
+
+def misled(
+    table: FeatureTable, facts: Sequence[str], kind: str, seed: int, draw: int, strata: pd.Series | None = None
+) -> FeatureTable:
+    """Put false facts beside the true ones, under names of their own: a harmoniser goes on protecting the true ones.
+
+    Shuffled: what is known of one subject is said of another, all facts together; who has none goes on having none.
+    Noise: numbers are Gaussian with the fact's mean and SD, the rest is drawn from the fact's own values; what is
+    missing stays missing.
+    """
+    own = table.subjects[list(facts)]
+    rng = np.random.default_rng([seed, draw, crc32(CLINICAL.encode())])
+    if kind == SHUFFLE:
+        fixed = [own.isna().all(axis=1).to_numpy().astype(int)]
+        order = exchanged(_alike(table, fixed, strata), rng)
+        false = {name: own[name].array[order] for name in facts}
+    else:
+        false = {name: _noise_like(own[name], rng) for name in facts}
+    made = {FALSE.format(name): pd.Series(values, own.index) for name, values in false.items()}
+    return FeatureTable(table.values, table.subjects.assign(**made))
+
+
+def _noise_like(fact: pd.Series, rng: np.random.Generator) -> pd.Series:
+    known = fact.dropna()
+    numbers = pd.api.types.is_numeric_dtype(fact) and not pd.api.types.is_bool_dtype(fact)
+    if known.empty:
+        return fact
+    if numbers:
+        deviation = float(known.std()) if len(known) > 1 else 0.0
+        drawn = pd.Series(float(known.mean()) + deviation * rng.normal(size=len(fact)), fact.index)
+    else:
+        drawn = pd.Series(known.array[rng.integers(len(known), size=len(fact))], fact.index)
+    return drawn.where(fact.notna())
+
+
+def _alike(table: FeatureTable, fixed: Sequence[np.ndarray], strata: pd.Series | None) -> list[list[np.ndarray]]:
+    """Who may change places with whom: rows that show the same of what is fixed, within a stratum, groups whole."""
+    within = [] if strata is None else [pd.factorize(strata, sort=True)[0].astype(int)]
+    kinds = np.unique(np.column_stack([*fixed, *within]), axis=0, return_inverse=True)[1].ravel()
+    return units(table.group, kinds)
 
 
 def control_table(draws: pd.DataFrame, auc: pd.DataFrame, declared: str, classifier: str) -> pd.DataFrame:

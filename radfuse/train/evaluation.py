@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -96,7 +96,7 @@ def run_arm(arm: Arm, table: FeatureTable, splits: pd.DataFrame, harmonizer: Any
             try:
                 model = _fit(arm, training, outcome.loc[training.index], harmonizer)
                 score = _score(model, validation)
-                less = {"+".join(gone): _score(model, without(validation, gone)) for gone in sets}
+                less = poorer_scores(model, validation, sets)
             except RadfuseError as error:
                 error.add_note(f"while training {arm.name} for fold {fold} of repeat {repeat}")
                 raise
@@ -151,6 +151,19 @@ def out_of_fold(
         part = pd.DataFrame({"subject": validation.index, "repeat": repeat, "fold": fold})
         parts.append(part.assign(outcome=outcome.loc[validation.index].to_numpy(), score=score))
     return pd.concat(parts, ignore_index=True)
+
+
+def poorer_scores(model: Any, rows: pd.DataFrame, sets: Sequence[tuple[str, ...]]) -> dict[str, np.ndarray]:
+    """Score the rows once for each set of modalities taken out of them, by the set's name, such as ``CT+PET``.
+
+    Every step before the last treats each row by itself, so that all sets go through them at once. The last step gets
+    one set at a time: how a sum over features is rounded may depend on how many rows there are.
+    """
+    if not sets:
+        return {}
+    ready = model[:-1].transform(without(rows, *sets))
+    parts = [ready.iloc[start : start + len(rows)] for start in range(0, len(ready), len(rows))]
+    return {"+".join(gone): _score(model[-1], part) for gone, part in zip(sets, parts, strict=True)}
 
 
 def _sides(rows: pd.DataFrame, splits: pd.DataFrame, repeat: int, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -60,11 +60,13 @@ def no_probabilities(
 ) -> dict[str, str]:
     """Say of which arms the scores are no probabilities, and why."""
     ordering = [member.title for member in fusions if not member.probabilistic]
+    mended = [member.title for member in fusions if member.recalibrates]
     balanced = [member.title for member in classifiers if not member.probabilistic]
     found = {}
     for arm, title in predictions.rows.drop_duplicates("arm").set_index("arm")["classifier"].items():
-        if title in balanced:
+        level = str(arm).removesuffix(f"-{title}")
+        if title in balanced and level not in mended:
             found[str(arm)] = BALANCED
-        if str(arm).removesuffix(f"-{title}") in ordering:
+        if level in ordering:
             found[str(arm)] = ORDER_ONLY
     return found

@@ -12,7 +12,7 @@ from radfuse.data.table import CONTEXT, GROUP
 from radfuse.train.splits import SITE
 from radfuse.train.statistics import DeLong, pair_auc
 
-SITES = "sites"
+SITES, TOGETHER = "sites", "sites_together"
 COLUMNS = ("arm", SITE, "n", "events", "auc", "ci_low", "ci_high", "raw")
 
 
@@ -46,6 +46,32 @@ def sites_table(evidence: pd.DataFrame, predictions: Predictions, confidence: fl
     rows of one patient, it has no interval.
     """
     return pd.DataFrame(list(_judged(evidence, predictions, confidence)), columns=list(COLUMNS))
+
+
+def together_table(sites: pd.DataFrame) -> pd.DataFrame:
+    """Give each arm's AUC over all sites in two ways: every site counting alike, and every pair.
+
+    The first is the headline, ``auc``: what to expect at a further site. In the second, ``auc_by_pairs``, sites count
+    with their pairs of outcome 1 and 0, ``sum n1 n0 AUC / sum n1 n0``, so that a site of three patients does not count
+    as much as one of a hundred; where the two differ, small sites decide. Sites of one outcome have no part in either.
+
+    Parameters
+    ----------
+    sites : as `sites_table` gives it.
+
+    Examples
+    --------
+    >>> sites = {"arm": ["a", "a"], "n": [20, 3], "events": [8, 1], "auc": [0.7, 1.0]}
+    >>> together_table(pd.DataFrame(sites)).round(3).to_dict("records")
+    [{'arm': 'a', 'sites': 2, 'pairs': 98, 'auc': 0.85, 'auc_by_pairs': 0.706}]
+    """
+    known = sites[sites["auc"].notna()]
+    rows = []
+    for arm, own in known.groupby("arm", sort=False):
+        pairs = own["events"] * (own["n"] - own["events"])
+        by_pairs = float((own["auc"] * pairs).sum() / pairs.sum())
+        rows.append((arm, len(own), int(pairs.sum()), float(own["auc"].mean()), by_pairs))
+    return pd.DataFrame(rows, columns=["arm", "sites", "pairs", "auc", "auc_by_pairs"])
 
 
 def _judged(evidence: pd.DataFrame, predictions: Predictions, confidence: float) -> Iterator[tuple[Any, ...]]:

@@ -42,7 +42,7 @@ from radfuse.train.scores import Bootstrap, compare, score_table
 from radfuse.train.selection import Selection
 from radfuse.train.selection.anova import Anova
 from radfuse.train.selection_stability import CHOSEN, SELECTION, STABILITY, selection_table, stability_table
-from radfuse.train.sites import SITES, sites_table
+from radfuse.train.sites import SITES, TOGETHER, sites_table, together_table
 from radfuse.train.splits import Splits
 from radfuse.train.splits.stratified import Stratified
 from radfuse.train.stability import StabilityFilter
@@ -67,7 +67,7 @@ class Train(Stage):
     """Train every arm in the same folds, and compare them."""
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     fusions: tuple[FusionStrategy, ...] = Field(
         (Early(), Intermediate(), Late()), description="Fusion levels: early, intermediate, pls, pca, late, chosen."
@@ -210,6 +210,7 @@ class Train(Stage):
             found[TUNING] = tuning_table(evidence[TUNING])
         if SITES in evidence:
             found[SITES] = sites_table(evidence[SITES], predictions, self.confidence)
+            found[TOGETHER] = together_table(found[SITES])
         judged = judgement_tables(
             predictions, evidence, bootstrap, declared=self._declared(predictions),
             classifier=self.declared_classifier, unsure=no_probabilities(predictions, self.fusions, self.classifiers),
@@ -227,7 +228,7 @@ class Train(Stage):
     def _with_questions(self, arms: list[Arm]) -> list[Arm]:
         """Tell those arms to choose thresholds, and to say what they lean on, that are asked to."""
         first = next((arm.modalities[0] for arm in arms if arm.fusion == "single"), "")
-        declared = self._names(first)
+        declared = self.declared(first)
 
         def asked(question: Operating | Explain | None, arm: Arm) -> bool:
             return question is not None and (question.arms == "all" or arm.name in declared)
@@ -242,7 +243,7 @@ class Train(Stage):
         ]
 
     def _declared(self, predictions: Predictions) -> tuple[str, ...]:
-        """Name the two arms of the primary comparison; none where no single modality was run.
+        """The same, from what was run; none where no single modality was.
 
         Arms that could not be trained are not among the predictions: the first modality is that of a joined arm, else
         another one would quietly take its place.
@@ -253,10 +254,15 @@ class Train(Stage):
             return ()
         joined = "+".join(arms.loc[arms["fusion"].isin(JOINED), "modalities"])
         measured = [name for name in joined.split("+") if name and not is_fused(name)]
-        return self._names(next(iter([*measured, *singles])))
+        return self.declared(next(iter([*measured, *singles])))
 
-    def _names(self, first: str) -> tuple[str, str]:
-        """Name them; ``first`` is the modality to beat where none is declared."""
+    def declared(self, first: str) -> tuple[str, str]:
+        """Name the two arms of the primary comparison, whether they were run or not: nothing else decides which.
+
+        Parameters
+        ----------
+        first : the first measured modality, which is to be beaten where none is declared.
+        """
         against = f"single-{self.primary.against or first}-{self.declared_classifier}"
         level = self._primary_level()  # none where a copy of the settings has lost it: then no arm is the declared one
         return self.primary.fusion if level is None else self._name(level, self.declared_classifier), against

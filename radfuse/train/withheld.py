@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
-from radfuse.data.names import fused_modalities, is_fused, modality_of
-from radfuse.data.table import feature_columns
+from radfuse.data.names import fused_modalities, is_fused
 from radfuse.train.clinical import CLINICAL, hide
 from radfuse.train.scores import Bootstrap
 from radfuse.train.statistics import percentile_interval
+from radfuse.train.steps.features import Features, features_of, places_by_modality
 
 WITHHELD = "withheld"
 COLUMNS = ("arm", WITHHELD, "auc", "ci_low", "ci_high")
@@ -29,15 +30,21 @@ def withheld_sets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
     return [gone for size in range(1, len(measured)) for gone in combinations(measured, size)]
 
 
-def without(rows: pd.DataFrame, gone: Sequence[str]) -> pd.DataFrame:
-    """Take modalities, and the images fused from them, out of some rows: their values become NaN."""
-    columns = feature_columns(rows)
-    known = list(dict.fromkeys(modality_of(column) for column in columns))
-    lost = {name for name in known if name in gone or set(gone) & set(fused_modalities(name, known))}
-    taken = [column for column in columns if modality_of(column) in lost]
-    # Column by column this would take as long as training the arm.
-    left = rows.drop(columns=taken).reindex(columns=rows.columns)
-    return hide(left) if CLINICAL in gone else left
+def without(rows: pd.DataFrame, *sets: Sequence[str]) -> pd.DataFrame:
+    """Take modalities, and the images fused from them, out of some rows: their values become NaN.
+
+    Of several sets there is a copy of the rows for each, one below the other.
+    """
+    names, whole, context = features_of(rows)
+    places = places_by_modality(names.tolist())
+    values = np.tile(whole, (len(sets), 1, 1))
+    for left, gone in zip(values, sets, strict=True):
+        for name, own in places.items():
+            if name in gone or set(gone) & set(fused_modalities(name, list(places))):
+                left[:, own] = np.nan
+    below = Features(names, values.reshape(-1, len(names)), pd.concat([context] * len(sets))).together()
+    hidden = np.repeat([CLINICAL in gone for gone in sets], len(rows))
+    return hide(below, hidden) if hidden.any() else below
 
 
 def withheld_table(scores: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:

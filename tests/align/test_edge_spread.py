@@ -102,9 +102,7 @@ def test_the_headers_word_adds_to_the_scanners_blur_in_squares_and_along_the_sca
     assert told == {"fwhm_mm": list(widths), "header_fwhm_mm": [3.0, 3.0, 0.0], "scanner_fwhm_mm": [4.0, 4.0, 4.0]}
     ct = Volume(pet.array, upright.with_spacing_mm(0.5, 0.5, 0.5), "CT", "HU", header_fwhm_mm=(None, None, 2.5))
     assert point_spread(ct, (0.9, 0.9, "header"), upright)[0] == (0.9, 0.9, 2.5)
-    with pytest.raises(
-        DataError, match=r"word along x, and the manifest's header_fwhm_mm says - x -"
-    ):
+    with pytest.raises(DataError, match=r"word along x, and the manifest's header_fwhm_mm says - x -"):
         point_spread(ct, "header", upright)
     with pytest.raises(ValidationError, match=r"give scanner_fwhm_mm\.PET too"):
         Align.model_validate({"fwhm_mm": {"PET": "header"}, "target_fwhm_mm": 7})

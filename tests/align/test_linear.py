@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from contracts.test_registration import CT_VALUES, FIXED, MOVING, PET_VALUES, body, error_mm, pair, rigid
+from scipy.spatial.transform import Rotation
 
 from radfuse.align.registration.affine import Affine
 from radfuse.align.registration.gate import Gate
 from radfuse.align.registration.histogram import information
 from radfuse.align.registration.rigid import Rigid
-from radfuse.align.registration.search import Objective, coarse, rotations
+from radfuse.align.registration.search import Objective, coarse, rotations, turned
 from radfuse.align.registration.similarity import mutual_information
 from radfuse.align.stage import Align
 from radfuse.data.geometry import Geometry
@@ -35,6 +36,12 @@ def test_information_is_the_mutual_information_less_millers_bias(rng: np.random.
     assert information(points, rows, 4, line, moved)[1] == 2500
     moved[0, 3] = 1e6
     assert information(points, rows, 4, line, moved) == (0.0, 0)
+
+
+def test_a_rotation_vectors_matrix_is_that_of_scipy_to_the_last_bit(rng: np.random.Generator) -> None:
+    lengths = 10.0 ** rng.uniform(-9, 1, 500)
+    for vector in [np.zeros(3), *(1e-3 * np.eye(3)), *(rng.normal(size=(500, 3)) * lengths[:, None])]:
+        np.testing.assert_array_equal(turned(vector), Rotation.from_rotvec(vector).as_matrix())
 
 
 def test_the_coarse_look_turns(rng: np.random.Generator) -> None:

@@ -79,6 +79,8 @@ def test_new_rows_are_treated_alone_and_as_in_training(harmonizer: Harmonizer, t
     shuffled = rows.sample(frac=1, random_state=3)
     pd.testing.assert_frame_equal(fitted.transform(shuffled).loc[rows.index], whole, check_exact=True)
     pd.testing.assert_frame_equal(fitted.transform(rows.iloc[[17]]), whole.iloc[[17]], check_exact=True)
+    twice = fitted.transform(pd.concat([rows, rows]))
+    pd.testing.assert_frame_equal(twice.iloc[len(rows) :], whole, check_exact=True)
     pd.testing.assert_frame_equal(harmonizer.build().fit_transform(rows), whole, check_exact=True)
 
 

@@ -2,22 +2,20 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from conftest import pipeline
 
 from radfuse.errors import ConfigError
 from radfuse.run.comparing_methods import candidates, compared_sets
 
 
 def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    script = REPOSITORY / "pipelines" / "compare_fusion_methods.py"
-    command = [sys.executable, script, folder / "radfuse.yaml", folder, "--run", "main", "--permutations", "19"]
+    command = ["compare_fusion_methods.py", folder / "radfuse.yaml", folder, "--run", "main", "--permutations", "19"]
     fast = ["--set", "train.splits.repeats=1", "--set", "train.operating=null", "--set", "tracking.models=false"]
-    return subprocess.run([*command, *fast, *arguments], capture_output=True, text=True, timeout=600, check=False)
+    return pipeline(*command, *fast, *arguments)
 
 
 @pytest.mark.slow

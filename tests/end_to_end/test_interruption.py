@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import radfuse
+from conftest import radfuse_process
 
 from radfuse.run.demo import write_demo
 
@@ -20,6 +20,8 @@ SETTINGS = (
     "--set", "train.fusions=[early, late]",
     "--set", "train.operating=null",
     "--set", "tracking.models=false",
+    "--set", "train.bootstrap=50",
+    "--set", "report.examples=1",
 )  # fmt: skip
 RESULTS = ("features.csv", "splits.csv", "report/auc.csv")
 
@@ -33,7 +35,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path:
     for name in ("whole", "killed"):
         write_demo(tmp_path / name, seed=5, subjects=10)
     began = time.monotonic()
-    done = radfuse("run", "-q", *SETTINGS, cwd=tmp_path / "whole")
+    done = radfuse_process("run", "-q", *SETTINGS, cwd=tmp_path / "whole")
     assert done.returncode == 0, done.stdout + done.stderr
     lasted = time.monotonic() - began
     delays = np.random.default_rng(11).uniform(0.15, 0.9, 3) * lasted
@@ -45,7 +47,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    done = radfuse("run", "-q", *SETTINGS, cwd=tmp_path / "killed")
+    done = radfuse_process("run", "-q", *SETTINGS, cwd=tmp_path / "killed")
     assert done.returncode == 0, done.stdout + done.stderr
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
 
@@ -63,7 +65,7 @@ def test_a_polite_interruption_says_how_to_go_on(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "takes up where it stopped" in said
-    assert radfuse("align", "-q", cwd=tmp_path / "study").returncode == 0
+    assert radfuse_process("align", "-q", cwd=tmp_path / "study").returncode == 0
 
 
 @pytest.mark.slow
@@ -74,7 +76,7 @@ def test_two_runs_in_one_folder_do_not_meet(tmp_path: Path) -> None:
     until = time.monotonic() + 60
     while not log.is_file() and time.monotonic() < until:
         time.sleep(0.1)
-    second = radfuse("align", "-q", cwd=tmp_path / "study")
+    second = radfuse_process("align", "-q", cwd=tmp_path / "study")
     assert second.returncode == 2
     assert "another radfuse works" in second.stderr
     assert first.wait(120) == 0

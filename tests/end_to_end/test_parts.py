@@ -1,26 +1,18 @@
 """pipelines/, configs/ and notebooks/ are working parts."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, pipeline
 from nbclient import NotebookClient
 
 from radfuse.config import read_config
 from radfuse.extract.stage import Extract
 
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
-
-
-def python(*arguments: object) -> str:
-    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(REPOSITORY / "configs")))
@@ -37,16 +29,18 @@ def test_every_config_loads(path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_full_pipeline_repeats_the_command(demo: Path) -> None:
-    said = python(REPOSITORY / "pipelines" / "full.py", demo / "radfuse.yaml", demo)
-    assert "early-logistic" in said
-    assert "interval" in said
+    done = pipeline("full.py", demo / "radfuse.yaml", demo)
+    assert done.returncode == 0, done.stderr
+    assert "early-logistic" in done.stdout
+    assert "interval" in done.stdout
 
 
 @pytest.mark.slow
 def test_fusion_levels_are_compared_in_pairs(demo: Path) -> None:
-    said = python(REPOSITORY / "pipelines" / "compare_fusion_levels.py", demo / "runs" / "main", "--resamples", 200)
-    assert "late-logistic" in said
-    assert "ci_low" in said
+    done = pipeline("compare_fusion_levels.py", demo / "runs" / "main", "--resamples", 200)
+    assert done.returncode == 0, done.stderr
+    assert "late-logistic" in done.stdout
+    assert "ci_low" in done.stdout
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """The stages on manifests and tables of one's own."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +47,27 @@ def test_train_leaves_everything_in_its_folder(tables: Path) -> None:
     assert {"single", "early", "intermediate", "late", "baseline"} == set(auc["fusion"])
     for name in ("report/index.html", "report/predictions.parquet", "splits.csv", "mlflow.db"):
         assert (tables / "RUN" / name).is_file(), name
+    sealed = radfuse("export", "RUN", "-o", "SEALED", "--json", cwd=tables)
+    assert sealed.returncode == 0, sealed.stderr
+    assert list(json.loads(sealed.stdout)["arms"]) == ["early-logistic"]
+    for place in ("RUN", "SEALED"):
+        new = ("--features", "F.csv", "--subjects", "S.csv", "-o", f"{place}.csv")
+        assert radfuse("predict", place, *new, cwd=tables).returncode == 0
+    assert (tables / "RUN.csv").read_bytes() == (tables / "SEALED.csv").read_bytes()
+    # What MLflow's registry gives does the same for the rows of a feature table.
+    rows = pd.read_csv(tables / "F.csv", index_col="subject")
+    facts = pd.read_csv(tables / "S.csv", index_col="subject").loc[rows.index]
+    rows = rows.assign(**{"@batch.CT": facts["site"], "@batch.PET": facts["site"]})
+    code = (
+        "import sys, mlflow, pandas as pd; mlflow.set_tracking_uri('sqlite:///RUN/mlflow.db'); "
+        "model = mlflow.pyfunc.load_model('models:/RUN-early-logistic@primary'); "
+        "print(*model.predict(pd.read_pickle('rows.pkl'))[:, 1])"
+    )
+    rows.to_pickle(tables / "rows.pkl")
+    served = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tables, capture_output=True, text=True)
+    assert served.returncode == 0, served.stderr
+    said = pd.read_csv(tables / "RUN.csv")["score"]
+    assert [float(score) for score in served.stdout.split()] == pytest.approx(said.tolist(), abs=1e-12)
     first = (tables / "RUN" / "report" / "auc.csv").read_bytes()
     again = radfuse(
         "train", "--features", "F.csv", "--subjects", "S.csv", "--outcome", "y", "--batch", "site",
@@ -88,9 +112,6 @@ def test_the_outcome_may_not_be_protected(tables: Path) -> None:
 
 @pytest.mark.cohort
 def test_extract_from_files_equals_the_pyradiomics_command(tmp_path: Path, sts: Path) -> None:
-    import subprocess
-    import sys
-
     rows = [("STS_002", m, sts / f"STS_002/{s}_image.nii.gz", sts / f"STS_002/{s}_mask.nii.gz")
             for m, s in (("CT", "CT"), ("PET", "PET"))]  # fmt: skip
     pd.DataFrame(rows, columns=["subject", "modality", "image", "mask"]).to_csv(tmp_path / "M.csv", index=False)

@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 import yaml
@@ -330,6 +331,9 @@ def test_the_command_line_chooses_the_extractor(lesion, tmp_path):
         row = next(csv.DictReader(lines))
     expected = PyRadiomics().build({"setting": {"binWidth": 20}})(volume, mask).values
     assert float(row["CT.original_glcm_Contrast"]) == pytest.approx(expected["original_glcm_Contrast"], rel=1e-9)
+    meaning = pd.read_csv(tmp_path / "out.dictionary.csv").set_index("column")
+    assert [*meaning.index] == [*row][1:]
+    assert meaning.loc["CT.original_glcm_Contrast", "ibsi_code"] == "ACUI"
     assert "diagnostics_radfuse_HandedOver" in "".join(path.read_text() for path in tmp_path.glob("*diagnostics*"))
     refused = radfuse("extract", *given, "--method", "slow")
     assert refused.returncode == 2

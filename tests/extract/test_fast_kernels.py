@@ -1,5 +1,7 @@
 """The compiled loops, each against the library whose numbers it owes: to the last bit where the library rounds."""
 
+from functools import partial
+
 import numba
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from radfuse.data.geometry import Geometry
 from radfuse.data.volume import Mask, Volume
 from radfuse.extract.kernels import compiled
 from radfuse.extract.kernels.levels import digitise, moments, order_statistics, robust_deviation
-from radfuse.extract.kernels.neighbours import pair_counts
-from radfuse.extract.kernels.runs import equal_behind, run_lengths, zones
+from radfuse.extract.kernels.runs import equal_behind
+from radfuse.extract.native.counting import Compiled
 from radfuse.extract.native.first_order import quantiles
 from radfuse.extract.native.laplacian import laplacian
 from radfuse.extract.native.provenance import Provenance
@@ -23,12 +25,18 @@ from radfuse.extract.native.resampling import _by_pyradiomics, resampled
 from radfuse.extract.native.shape import shape_features
 from radfuse.extract.native.texture import Places, Texture
 from radfuse.extract.native.wavelet import Stationary
+from radfuse.extract.tensors.counting import OnDevice
+from radfuse.extract.tensors.room import Room
 
 LINES = np.array([1, 1, 2, 2, 2, 1], np.int16)
 
 
-def texture(array, inside, **setting):
-    return Texture(Places(inside, setting), array[inside].astype(np.int16), setting, np.ones(3))
+# Torch's CPU device runs the code that a GPU runs.
+COUNTINGS = {"compiled": Compiled, "tensors": partial(OnDevice, room=Room("cpu"))}
+
+
+def texture(array, inside, counting=Compiled, **setting):
+    return Texture(Places(inside, setting), array[inside].astype(np.int16), setting, np.ones(3), counting)
 
 
 def random_levels(rng, shape=(9, 10, 11), greys=4, density=0.6):
@@ -37,9 +45,7 @@ def random_levels(rng, shape=(9, 10, 11), greys=4, density=0.6):
 
 def test_runs_of_a_line_by_hand():
     # 11 222 1: one run of 1 and one of 2 in level 1, one of 3 in level 2.
-    made = texture(LINES.reshape(1, 1, 6), np.ones((1, 1, 6), bool))
-    places = made.places
-    runs = run_lengths(made.levels, made.rows, places.flat, places.shape, places.step_angles, 2)
+    runs = texture(LINES.reshape(1, 1, 6), np.ones((1, 1, 6), bool)).counts.runs()
     assert runs.shape[:2] == (1, 2)
     np.testing.assert_array_equal(runs[0, :, :4], [[1, 1, 0, 0], [0, 0, 1, 0]])
 
@@ -54,17 +60,17 @@ def test_zones_of_a_plane_by_hand():
 
 @pytest.mark.parametrize("setting", [{}, {"force2D": True, "force2Ddimension": 1}], ids=["3-D", "in planes"])
 @pytest.mark.parametrize("greys", [1, 2, 40])
-def test_matrices_equal_those_of_pyradiomics(rng, setting, greys):
+@pytest.mark.parametrize("counting", COUNTINGS.values(), ids=COUNTINGS)
+def test_matrices_equal_those_of_pyradiomics(rng, setting, greys, counting):
     array, inside = random_levels(rng, greys=greys)
     inside[0, 0, 0] = True
     array[0, 0, 0] = greys
-    made = texture(array, inside, **setting)
-    places, flat = made.places, (setting.get("force2D", False), setting.get("force2Ddimension", 0))
+    made = texture(array, inside, counting, **setting)
+    flat = (setting.get("force2D", False), setting.get("force2Ddimension", 0))
     one = np.array([1])
     pairs, _ = cMatrices.calculate_glcm(array, inside, one, greys, *flat)
     present = made.present - 1
-    found = pair_counts(made.rows, places.flat, places.pair_steps, present.size)
-    np.testing.assert_array_equal(found, pairs[0].transpose(2, 0, 1)[:, present][:, :, present])
+    np.testing.assert_array_equal(made.counts.pairs(), pairs[0].transpose(2, 0, 1)[:, present][:, :, present])
     dependences = cMatrices.calculate_gldm(array, inside, one, greys, 0, *flat)[0][present]
     possible = made.surroundings[0].shape[1]
     np.testing.assert_array_equal(made.surroundings[0], dependences[:, :possible])
@@ -72,12 +78,11 @@ def test_matrices_equal_those_of_pyradiomics(rng, setting, greys):
     np.testing.assert_allclose(made.surroundings[1], tones, rtol=1e-14)
     longest = max(array.shape)
     runs, _ = cMatrices.calculate_glrlm(array, inside, greys, longest, *flat)
-    found = run_lengths(made.levels, made.rows, places.flat, places.shape, places.step_angles, present.size)
-    np.testing.assert_array_equal(found[:, :, :longest], runs[0].transpose(2, 0, 1)[:, present])
+    np.testing.assert_array_equal(made.counts.runs()[:, :, :longest], runs[0].transpose(2, 0, 1)[:, present])
     sizes = cMatrices.calculate_glszm(array, inside, greys, int(inside.sum()), *flat)[0]
-    rows, areas = zones(made.equal_behind, made.levels, places.flat, places.next_steps, *places.shortcuts)
+    rows, areas = made.counts.zones()
     counted = np.zeros_like(sizes)
-    np.add.at(counted, (rows - 1, areas - 1), 1)
+    np.add.at(counted, (present[rows - 1], areas - 1), 1)
     np.testing.assert_array_equal(counted, sizes)
 
 

@@ -11,12 +11,18 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 from radfuse.extract.agreement import scale_of, tolerance
 from radfuse.extract.containment import contained
 from radfuse.extract.feature_names import feature_names
+from radfuse.extract.tensors.maps import Tensors
+from radfuse.extract.tensors.room import Room
+from radfuse.extract.voxelwise.kernels import COMPILED
 from radfuse.extract.voxelwise.maps import Surroundings, computed, voxel_maps
 
 # Of these PyRadiomics' answer for a voxel hangs on the other voxels of its batch.
 BATCHED = ("original_glcm_JointAverage", "original_glcm_MCC")
 # Sums over pairs or runs of which no voxel of the batch has any: 0 there, and missing beside voxels that have some.
 SUMS_OF_NOTHING = ("glcm_InverseVariance", "glrlm_RunEntropy", "glrlm_RunVariance")
+
+# Torch's CPU device runs the code that a GPU runs.
+KERNELS = (COMPILED, Tensors(Room("cpu")))
 
 
 class Reporter(radiomics._DummyProgressReporter):
@@ -47,14 +53,19 @@ def names_of(parameters):
 
 
 def assert_maps_agree(volume, mask, parameters, radius=1, masked=True, batch=-1, classes=None, but=()):
-    """Demand PyRadiomics' number at every voxel, and NaN where it has none; of all maps but some."""
+    """Demand PyRadiomics' number at every voxel, and NaN where it has none; of all maps but some, whoever computes."""
     if classes:
         parameters = {**parameters, "featureClass": dict.fromkeys(classes)}
     expected = library_maps(volume, mask, parameters, radius, masked, batch)
     names = names_of(parameters)
-    around = Surroundings(radius, masked)
-    found = dict(voxel_maps(volume, mask, parameters, names, around))
-    assert set(found) == set(names) == set(expected)
+    for kernels in KERNELS:
+        around = Surroundings(radius, masked, kernels=kernels)
+        found = dict(voxel_maps(volume, mask, parameters, names, around))
+        assert set(found) == set(names) == set(expected)
+        _assert_near(volume, found, expected, batch, but)
+
+
+def _assert_near(volume, found, expected, batch, but):
     wrong = {}
     for name, image in expected.items():
         if name in but:
@@ -75,4 +86,3 @@ def assert_maps_agree(volume, mask, parameters, radius=1, masked=True, batch=-1,
             place = tuple(np.argwhere(apart)[0])
             wrong[name] = (int(apart.sum()), place, ours[place], there[place])
     assert wrong == {}, wrong
-    return found

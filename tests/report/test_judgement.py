@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import scored
 
-from radfuse.data.predictions import Predictions
 from radfuse.data.study import Study
 from radfuse.report.answer import answer
 from radfuse.report.calibration import calibration
@@ -31,18 +31,11 @@ ARMS = {
 @pytest.fixture(scope="module")
 def study() -> Study:
     """A hundred and twenty subjects, 45 events; thresholds from scores as good as those of the folds."""
-    rng, outcome, parts = np.random.default_rng(1), (np.arange(120) % 8 < 3).astype(int), []
-    shared = rng.normal(size=120)
-    for arm, (fusion, modalities, classifier, signal) in ARMS.items():
-        score = 1 / (1 + np.exp(-(signal * (2 * outcome - 1) + shared + rng.normal(size=120))))
-        parts.append(
-            pd.DataFrame(
-                {"arm": arm, "fusion": fusion, "modalities": modalities, "classifier": classifier,
-                 "subject": [f"S{i:03d}" for i in range(120)], "repeat": 0, "fold": np.arange(120) // 3 % 4,
-                 "outcome": outcome, "score": score}
-            )
-        )  # fmt: skip
-    predictions = Predictions(pd.concat(parts, ignore_index=True))
+    rng, outcome = np.random.default_rng(1), (np.arange(120) % 8 < 3).astype(int)
+    shared, folds = rng.normal(size=120), [np.arange(120) // 3 % 4]
+    predictions = scored(
+        ARMS, outcome, folds, lambda signal: signal * (2 * outcome - 1) + shared + rng.normal(size=120)
+    )
     train = Train.model_validate(
         {"classifiers": ["logistic", "lda"], "fusions": ["early", {"method": "late", "combine": "vote"}],
          "primary": {"against": "PET"}, "bootstrap": 200, "operating": {"sensitivity": 0.8}}

@@ -75,6 +75,12 @@ def test_imputation_and_selection_are_told_whatever_is_chosen() -> None:
         ({"fwhm_mm": {"PET": 6, "CT": 1}, "partial_volume": {"PET": "rbv"}}, "common point spread", "Intensities"),
         ({"registration": "demons"}, "Registration was demons, judged by mutual information", "demons, by"),
         ({"registration": "bspline"}, "Registration was bspline, by mutual information", "judged"),
+        ({"template": {"image": "/data/mni.nii.gz", "sha256": "0" * 64}, "reference": "CT"},
+         "Of each subject CT was brought to the template mni.nii.gz by affine registration, and with it", "data"),
+        ({"template": {"image": "mni.nii", "sha256": "0" * 64, "space": "subject", "modality": "PET"}},
+         "Of each subject PET was brought to the template mni.nii by affine registration, whose mask", "For that"),
+        ({"tissues": {"brain": {"of": "tool", "command": "/opt/hd-bet -i {image}", "release": "2.0"}, "fat": {}}},
+         "For that alone were outlined: brain by hd-bet 2.0 and fat by hand or as given.", "template"),
     ],
 )  # fmt: skip
 def test_images_are_prepared_as_the_settings_say(align: dict[str, Any], said: str, not_said: str) -> None:
@@ -116,7 +122,7 @@ def test_papers_are_numbered_in_order_of_appearance_and_listed_once() -> None:
     assert f"harmonised by covbat [{place}]" in text
     assert f"xgboost [{references.index(REFERENCES['xgboost']) + 1}] and svm" in text
     assert "@" not in text
-    written = methods_file(study_of(**settings)).decode()
+    written = methods_file(*methods(study_of(**settings))).decode()
     assert text in written
     assert all(line in written for line in listed(references))
 
@@ -127,7 +133,7 @@ def test_two_methods_of_one_paper_share_its_number() -> None:
 
 def test_the_checklists_hold_every_item_and_fill_in_what_the_run_states() -> None:
     study = study_of(harmonize={"harmonizer": "combat"})
-    files = checklist_files(study)
+    files = checklist_files(stated(study))
     metrics, clear = (pd.read_csv(io.BytesIO(files[name])).set_index("item") for name in ("metrics.csv", "clear.csv"))
     assert list(metrics.index) == list(range(1, 31))
     assert list(clear.index) == list(range(1, 59))
@@ -137,6 +143,25 @@ def test_the_checklists_hold_every_item_and_fill_in_what_the_run_states() -> Non
     for author_only in (1, 8, 18, 52):
         assert clear.loc[author_only, "stated"] == AUTHOR
     assert metrics.loc[23, "stated"] == AUTHOR  # nothing was trained, so nothing was compared
+
+
+def test_the_items_are_the_published_ones() -> None:
+    """CLEAR items as CLEAR-E3 (doi:10.1186/s41747-024-00471-z) explains each by its number; METRICS, table 1."""
+    published = {
+        15: "Data split methodology", 17: "Definition of non-radiomic predictor variables",
+        30: "Details of class imbalance", 36: "Handling of confounders", 37: "Model selection strategy",
+        38: "Testing technique (e.g., internal, external)", 39: "Performance metrics and rationale for choosing",
+        43: "Interpretability and explainability methods", 47: "Model performance evaluation",
+        48: "Comparison with non-radiomic and combined approaches",
+    }  # fmt: skip
+    assert {item: CLEAR[item][0] for item in published} == published
+    assert METRICS[23][0] == "Use of uni-parametric imaging or proof of its inferiority"
+    assert METRICS[16][0] == "Appropriateness of dimensionality compared to data size"
+    external = {"external": pd.DataFrame({"arm": ["early"]})}
+    trained = replace(study_of(), auc=pd.DataFrame({"arm": ["early"], "fusion": "early"}), tables=external)
+    internal, both = (str(stated(each).get(CLEAR[38][1])) for each in (study_of(), trained))
+    assert internal == "internal: cross-validation only"
+    assert both == "internal: cross-validation only; external: section External test"
 
 
 def test_what_was_not_done_is_not_claimed() -> None:

@@ -18,6 +18,8 @@ from radfuse.data.study import Study
 from radfuse.data.subject import Subject
 from radfuse.data.table import FeatureTable
 from radfuse.data.volume import Mask, Volume
+from radfuse.report import page as page_module
+from radfuse.report.methods import methods
 from radfuse.report.stage import Page, Report
 
 HOSTILE = "<script>alert(1)</script>"
@@ -229,6 +231,20 @@ def test_the_policy_allows_our_style_sheet_and_no_other(page: Page, read: Reader
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"style-src 'sha256-{digest}'" in str(policy)
     assert str(policy).startswith("default-src 'none';")
+
+
+def test_what_was_done_is_worked_out_once_for_the_page_and_the_files(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    for name in ("methods", "stated"):
+        honest = getattr(page_module, name)
+        told = lambda given, name=name, honest=honest: calls.append(name) or honest(given)  # noqa: E731
+        monkeypatch.setattr(page_module, name, told)
+    written = Report()(replace(study, examples=()))
+    assert sorted(calls) == ["methods", "stated"]
+    assert methods(study)[0].encode() in written.files["methods.md"]
+    assert "stated" in written.files["clear.csv"].decode()
 
 
 def test_the_same_study_gives_the_same_bytes(study: Study, page: Page) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from radfuse.data.deformation import Deformation
+from radfuse.data.deformation import Deformation, led_back
 from radfuse.data.geometry import Geometry
 from radfuse.data.study import Study
 from radfuse.data.subject import Subject
@@ -20,7 +20,7 @@ from radfuse.report.edges import edges
 from radfuse.report.flicker import animated_png
 from radfuse.report.misregistration import movement, moves, shifts
 from radfuse.report.registered import frames, numbers, sheet
-from radfuse.report.registration import doubts, led_back, pairs, worst_first
+from radfuse.report.registration import doubts, pairs, worst_first
 from radfuse.report.section import Flicker, Fold, Picture, Table, Words
 
 GRID = Geometry((20, 16, 12), (1.0, 2.0, 3.0), (-4.0, 7.0, 1.0))
@@ -52,6 +52,34 @@ def test_a_scan_that_was_not_moved_is_the_same_before_and_after() -> None:
     (pair,) = pairs(patient())
     assert not pair.moved
     np.testing.assert_allclose(pair.before("coronal"), pair.after("coronal"), atol=1e-5)
+
+
+def test_the_way_to_a_template_is_no_step_between_two_scans() -> None:
+    led = Transform.about((0, 0, 0), np.eye(3), (31.0, -7.0, 4.5))
+    shift = Transform.about((0, 0, 0), np.eye(3), SHIFT_MM)
+    beside = Transform.from_array(shift.array @ led.array)
+    (still,) = pairs(replace(patient(), transforms={"CT": led, "PET": led}))
+    assert not still.moved
+    (pair,) = pairs(replace(patient(), transforms={"CT": led, "PET": beside}))
+    assert pair.moved
+    after, before = pair.after("axial"), pair.before("axial")
+    np.testing.assert_allclose(before[:-2, 3:], after[2:, :-3], atol=1e-5)  # as without a template
+
+
+@pytest.mark.parametrize(
+    ("factor", "space", "said"),
+    [(1.2, "template", "1.20 to 1.20 times the patients' own"), (1.0, "template", "are the patients' own."),
+     (1.2, "subject", "")],
+)  # fmt: skip
+def test_the_way_to_a_template_is_listed_and_its_volumes_are_warned_of(factor: float, space: str, said: str) -> None:
+    found = {"scan": "CT", "accepted": True, "displacement_mm": 90.0, "space": space, "volume_factor": factor}
+    study = Study("s", {}, pd.DataFrame(), pd.DataFrame(), {"align": {"s1": {"template": found}}}, [])
+    blocks = alignment(study, 0).blocks
+    rows = next(block.rows for block in blocks if isinstance(block, Table) and "Registrations" in block.caption)
+    assert rows[0][1:3] == ("CT to the template", "moved")
+    words = [block for block in blocks if isinstance(block, Words) and "template's space" in block.text]
+    assert [said in block.text for block in words] == [True] * bool(said)
+    assert [block.tone for block in words] == ["caution" if factor != 1.0 else ""] * bool(said)
 
 
 def test_a_bend_is_led_back_to_where_it_came_from() -> None:

@@ -42,8 +42,9 @@ def run() -> Any:
     arms = [arm for arm in config.train.arms(table) if arm.name in ("early-logistic", "single-clinical-logistic")]
     models = {arm.name: arm.fitted(table.rows(), table.outcome, ComBat().build()) for arm in arms}
     return SimpleNamespace(
-        config=config, table=table, modalities=("CT", "PET"), offered=arms, model=lambda arm: models[arm.name]
-    )
+        config=config, table=table, modalities=("CT", "PET"), offered=arms, images=True,
+        model=lambda arm: models[arm.name],
+    )  # fmt: skip
 
 
 @pytest.fixture

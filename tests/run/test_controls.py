@@ -165,6 +165,23 @@ def test_with_three_modalities_the_arm_is_also_trained_without_the_controlled_on
     assert controlled(of, judged, asked)[1] == 0
 
 
+def test_clinical_facts_that_are_a_modality_are_controlled_like_one(table: FeatureTable, tmp_path: Path) -> None:
+    facts = table.subjects.assign(age=60.0 + 9 * table.outcome + np.random.default_rng(0).normal(size=30))
+    with_age = FeatureTable(table.values, facts)
+    of, judged = study(tmp_path, with_age, TRAIN.model_copy(update={"clinical_modality": ("age",)}))
+    asked = Asked(("shuffle:clinical",), ("single-clinical-logistic", "early-logistic"), draws=1)
+    found, done = controlled(of, judged, asked)
+    assert done == 3
+    shown = found.tables["controls"].set_index("arm")
+    assert shown.loc["single-clinical-logistic", "auc"] > 0.95
+    assert shown.loc["single-clinical-logistic", "auc_control"] < 0.75
+    assert shown.loc["early-logistic", "against"] == "early-logistic without clinical"
+    _, less = study(tmp_path / "less", with_age)
+    level = less.auc.set_index("arm")["auc"]["early-logistic"]
+    assert shown.loc["early-logistic", "auc"] - shown.loc["early-logistic", "gain"] == pytest.approx(level)
+    assert controlled(of, judged, asked)[1] == 0
+
+
 def test_a_draw_that_fails_is_a_failure_and_the_others_count(
     trained: tuple[Judging, Judged], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from radfuse.config import Config, External, read_config
 from radfuse.data.study import Study
 from radfuse.errors import ConfigError
 from radfuse.report.external import external
-from radfuse.run import predict, session, tracking
+from radfuse.run import metrics, predict, session
 from radfuse.run.demo import write_demo
 from radfuse.run.external import external_problems, external_tables, externally_tested, require_arms
 from radfuse.run.judging import Judged, judge
@@ -266,11 +266,11 @@ def test_a_manifest_that_cannot_be_read_is_named_before_anything_is_computed(don
 
 
 def test_mlflow_gets_every_number_of_the_arm(done: Done) -> None:
-    found = tracking._external(done.judged, "early-logistic")
+    found = metrics.external_metrics(done.judged, "early-logistic")
     row = done.judged.tables["external"].set_index("arm").loc["early-logistic"]
     assert found["external/auc"] == row["auc"]
     assert found["external/n"] == 4
-    assert tracking._external(replace(done.judged, tables={}), "early-logistic") == {}
+    assert metrics.external_metrics(replace(done.judged, tables={}), "early-logistic") == {}
 
 
 def test_the_report_has_a_section_of_whatever_columns_come(done: Done) -> None:

@@ -1,13 +1,13 @@
 """Leaving sites out in a run: plain ComBat is refused before any work, a choice that is said goes on and is told."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import InProcess
 from sklearn.metrics import roc_auc_score
 
 from radfuse.config import Config, read_config
@@ -28,16 +28,6 @@ from radfuse.run.validate import outcome_problems, problems_of
 from radfuse.train.stage import Train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-class InProcess:
-    """An executor without processes."""
-
-    jobs = 1
-
-    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
-        for task in tasks:
-            yield task, work(task)
 
 
 @pytest.fixture

@@ -155,6 +155,29 @@ def test_only_another_model_is_another_version(trained: Trained, client: mlflow.
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
 
 
+def test_the_alias_follows_the_arm_that_is_declared(trained: Trained, client: mlflow.MlflowClient) -> None:
+    """Another primary arm takes the alias, and leaves a study of a longer name, and `current`, alone."""
+    other = "single-CT-logistic"
+    line = trained.judged.auc.assign(arm=other, fusion="single", modalities="CT")
+    both = replace(trained.judged, auc=pd.concat([trained.judged.auc, line]))
+    longer = replace(trained, name="phantoms-late", hashes={"features": "9" * 64})
+    tracked(longer, {})
+    again = replace(both, contrast={**(both.contrast or {}), "arm": other})
+    tracked(replace(trained, judged=again, hashes={"features": "8" * 64}), {})
+    try:
+        aliases = {model.name: sorted(model.aliases) for model in client.search_registered_models()}
+        assert aliases == {
+            NAME: ["current"], f"phantoms-{other}": ["current", "primary"],
+            "phantoms-late-early-logistic": ["current", "primary"],
+        }  # fmt: skip
+    finally:
+        tracked(replace(trained, hashes={"features": "7" * 64}), {})
+        aliases = {model.name: sorted(model.aliases) for model in client.search_registered_models()}
+        client.delete_registered_model(f"phantoms-{other}")
+        client.delete_registered_model("phantoms-late-early-logistic")
+    assert (aliases[NAME], aliases[f"phantoms-{other}"]) == (["current", "primary"], ["current"])
+
+
 def test_who_is_registered_and_how() -> None:
     arm, other = {"arm": "early-logistic", "auc": 0.7}, {"arm": "single-CT:node/x-logistic", "auc": 0.6}
     for which, expected in (("none", (None, None)), ("primary", (("current", "primary"), None))):

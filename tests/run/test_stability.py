@@ -24,16 +24,18 @@ from radfuse.data.row import FeatureRow
 from radfuse.data.subject import Subject
 from radfuse.errors import ConfigError, DataError, StageError
 from radfuse.extract.stage import Extract
-from radfuse.run import stability
+from radfuse.harmonize.stage import Harmonize
+from radfuse.run import failures, stability
 from radfuse.run.bins import bins_study
 from radfuse.run.demo import write_demo
-from radfuse.run.failures import judged_key
-from radfuse.run.misregistration import sensitivities
+from radfuse.run.failures import judged_key, judged_state
+from radfuse.run.misregistration import misregistration_tables, sensitivities
 from radfuse.run.session import Session
-from radfuse.run.stability import MISREGISTRATION, perform_stability, require_stability, stability_study
-from radfuse.run.store import Record, Redo, write_text
+from radfuse.run.stability import MOVEMENT, perform_stability, require_stability, stability_stands, stability_study
+from radfuse.run.store import Record, Redo, Store, write_text
 from radfuse.run.study import collect, plan_study
 from radfuse.run.subjects import load_aligned, load_row
+from radfuse.train.stage import Train
 from radfuse.train.steps.stable import Stable
 
 QUICK = ["align.registration=none", "fuse.methods=[average]", "stability.repeats=2", "execution.jobs=1"]
@@ -80,8 +82,8 @@ def opened(folder: Path, *overrides: str, **given: Any) -> Session:
     return session
 
 
-def rows_of(folder: Path, subject: str) -> pd.DataFrame:
-    return pd.read_parquet(folder / "runs/main/stability" / subject / "rows.parquet")
+def rows_of(folder: Path, subject: str, kept: str = "stability") -> pd.DataFrame:
+    return pd.read_parquet(folder / "runs/main" / kept / subject / "rows.parquet")
 
 
 def test_the_unperturbed_row_is_that_of_extract_to_the_last_bit(folder: Path) -> None:
@@ -196,6 +198,18 @@ def test_what_fails_here_is_told_by_every_command_after_it(folder: Path, tmp_pat
         assert session.failures() == []
 
 
+@pytest.mark.parametrize("changed", [(Train, "version"), (Harmonize, "version"), (failures, "libraries")])
+def test_a_judgement_of_other_versions_is_not_shown_as_the_present_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: tuple[Any, str]
+) -> None:
+    with opened(folder, looking=True) as session:
+        write_text(tmp_path / "judged.json", json.dumps({"key": judged_key(session.ledger), "failed": []}))
+        monkeypatch.setattr(Store, "folder", lambda store, *place: tmp_path)
+        assert judged_state(session.ledger) is not None
+        monkeypatch.setattr(*changed, 99 if changed[1] == "version" else lambda *names: {"numpy": "0.1"})
+        assert judged_state(session.ledger) is None
+
+
 @pytest.mark.parametrize("steady", [True, False])
 def test_the_written_out_pipeline_measures_again_where_the_command_does(monkeypatch: Any, steady: bool) -> None:
     place = Path(__file__).parents[2] / "pipelines" / "full.py"
@@ -296,7 +310,7 @@ def test_fused_anew_takes_the_perturbed_modalities(folder: Path) -> None:
     moved = "stability.chain=[{method: alignment, sigma_mm: {CT: 0, PET: 4}}]"
     with opened(folder, moved, "stability.fused=again") as session:
         assert perform_stability(stability._task(session, "phantom-001")).done
-        rows = rows_of(folder, "phantom-001")
+        rows = rows_of(folder, "phantom-001", "misregistration")
     assert (rows["CT.original_firstorder_Mean"].nunique(), rows["PET.original_firstorder_Mean"].nunique()) == (1, 3)
     assert rows["fused-average-CT_PET.original_firstorder_Mean"].nunique() == 3
     with (
@@ -392,18 +406,26 @@ def test_a_whole_run_drops_what_is_unstable_in_each_fold(tmp_path: Path) -> None
 def test_misregistration_alone_ranks_features_and_training_drops_those_that_do_not_survive(
     folder: Path, tmp_path: Path
 ) -> None:
-    assert not (folder / "runs/main/stability" / MISREGISTRATION).exists()  # other things happened there too
+    ordinary = folder / "runs/main/stability"
+    before = {path.relative_to(ordinary): path.read_bytes() for path in ordinary.rglob("*") if path.is_file()}
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     chain = "stability.chain=[{method: alignment, sigma_mm: {PET: 4.0}}]"
     with opened(tmp_path, chain, "stability.repeats=3") as session:
         found = stability_study(session)
+        assert stability_stands(session)
+    assert found.folder.name == "misregistration"
+    for path, content in before.items():
+        assert (tmp_path / "runs/main/stability" / path).read_bytes() == content, path
+    with opened(tmp_path, chain, "train.stability={}") as session, pytest.raises(ConfigError, match="kept in misreg"):
         require_stability(session)
+    with opened(tmp_path) as session:
+        require_stability(session)  # the ordinary ones stand, and the report has both
         study = collect(session)
     icc = found.table.set_index("feature")["icc"]
     mean = {name: f"{name}.original_firstorder_Mean" for name in ("CT", "PET")}
     assert icc[mean["CT"]] == 1.0  # the reference stays where it is
     assert icc[mean["PET"]] < 1.0
-    table = pd.read_csv(found.folder / MISREGISTRATION)
+    table = pd.read_csv(found.folder / MOVEMENT)
     pd.testing.assert_frame_equal(study.tables["misregistration"], table)
     assert set(table["modality"]) == {"PET", "fused-average-CT_PET"}
     assert table["moved_sd_per_mm"].dropna().is_monotonic_decreasing
@@ -417,10 +439,8 @@ def test_misregistration_alone_ranks_features_and_training_drops_those_that_do_n
     step = Stable(icc=0.5 * (1.0 + icc[mean["PET"]]), by="estimate").fit(rows, perturbed=perturbed)
     assert step.kept_ == [mean["CT"]]
     assert step.dropped_ == [mean["PET"]]
-    with opened(tmp_path) as session:
-        stability_study(session)
-        assert "misregistration" not in collect(session).tables
-    assert not (found.folder / MISREGISTRATION).exists()
+    with opened(tmp_path, "extract.parameters.CT={setting: {binWidth: 9}}", looking=True) as session:
+        assert "misregistration" not in misregistration_tables(session)  # of other features
 
 
 def test_what_a_shift_would_do_is_computed_once_and_the_most_doubtful_are_shown(folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 import radfuse
+from radfuse.align.stage import Align
+from radfuse.align.template import Template
+from radfuse.component import BY_CONTENT, Frozen
+from radfuse.config import families
 from radfuse.errors import DataError, StageError
+from radfuse.fuse.stage import Fuse
 from radfuse.run.ledger import DECIDING
 from radfuse.run.store import Record, Redo, Store, digest, digests, write_text
 from radfuse.run.tasks import recorded
@@ -131,9 +136,44 @@ def test_every_library_that_extract_computes_with_is_in_its_key() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
     distributions = {"sklearn": "scikit-learn", "pywt": "PyWavelets", "radiomics": "pyradiomics-cuda"}
-    # These decide no number: settings, tables, and how many threads there are.
-    computing = (
-        found - set(sys.stdlib_module_names) - {"radfuse", "pydantic", "pandas", "threadpoolctl", "yaml", "pykwalify"}
-    )
+    # These decide no number: settings, tables, how many threads there are, and a GPU that counts as numba does.
+    deciding_nothing = {"radfuse", "pydantic", "pandas", "threadpoolctl", "yaml", "pykwalify", "torch"}
+    computing = found - set(sys.stdlib_module_names) - deciding_nothing
     assert {"scipy", "sklearn", "numba"} <= computing
     assert {distributions.get(name, name) for name in computing} <= set(DECIDING["extract"])
+
+
+def known_files() -> list[tuple[type[Frozen], str, str]]:
+    """Every setting that names a file and the one that gives its SHA-256, of all methods and of the template."""
+    members = [member for family in families().values() for member in family.members().values()]
+    found: list[tuple[type[Frozen], str, str]] = [
+        (member, next(name for name in ("weights", "landmarks", "template") if name in member.model_fields), "sha256")
+        for member in members
+        if "sha256" in member.model_fields
+    ]
+    return [*found, (Template, "image", "sha256"), (Template, "mask", "mask_sha256")]
+
+
+@pytest.mark.parametrize(("model", "file", "sha256"), known_files())
+def test_a_file_counts_in_keys_by_its_content_and_not_by_its_place(model: type[Frozen], file: str, sha256: str) -> None:
+    def dumped(path: str, digest: str) -> dict[str, object]:
+        given = {"image": "i.nii", "sha256": "c" * 64} if model is Template else {}
+        return model.model_validate({**given, file: path, sha256: digest}).model_dump(mode="json", context=BY_CONTENT)
+
+    assert dumped("here.file", "a" * 64) == dumped("/else/where.file", "a" * 64)
+    assert dumped("here.file", "a" * 64) != dumped("here.file", "b" * 64)
+
+
+def test_keys_look_inside_stages_and_shipped_weights_stay_what_they_were() -> None:
+    weights, scale = {"method": "mdafuse", "sha256": "a" * 64}, {"method": "nyul", "sha256": "a" * 64}
+    one, other = (
+        (
+            Fuse.model_validate({"methods": [weights | {"weights": f"{place}/w.safetensors"}]}).deciding,
+            Align.model_validate({"intensity": {"MR": ["n4", scale | {"landmarks": f"{place}/l.json"}]}}).deciding,
+            Align.model_validate({"intensity": {"MR": scale | {"landmarks": f"{place}/l.json"}}}).deciding,
+        )
+        for place in ("a", "/b")
+    )
+    assert one == other
+    assert Fuse().deciding == Fuse().model_dump(mode="json")
+    assert Align().deciding == Align().model_dump(mode="json")

@@ -220,8 +220,8 @@ def test_a_mapping_that_is_cut_off_keeps_the_maps_it_made(
     before = {path.name: path.stat().st_mtime_ns for path in folder_of(study, "a").glob("*.nii.gz")}
     mapping = Voxelwise.__call__
 
-    def cut_off(stage, subject, wanted, threads=1):
-        yield next(iter(mapping(stage, subject, wanted, threads)))
+    def cut_off(stage, subject, wanted, threads=1, device="cpu"):
+        yield next(iter(mapping(stage, subject, wanted, threads, device)))
         raise KeyboardInterrupt
 
     def dies(executor, work, tasks, lost):

@@ -84,7 +84,7 @@ def test_a_row_whose_facts_are_withheld_is_as_one_of_which_nothing_is_known():
     rows = pd.DataFrame({"@age": [50.0, 70.0, 60.0], "@sex": ["F", "M", "F"]})
     step = Clinical(["age", "sex"]).fit(rows)
     blank = step.transform(rows.assign(**{"@age": np.nan, "@sex": None}))
-    hidden = step.transform(hide(rows))
+    hidden = step.transform(hide(rows, np.ones(len(rows), bool)))
     made = ["clinical.age", "clinical.sex=M", "@missing.clinical"]
     assert hidden[made].to_numpy().tolist() == blank[made].to_numpy().tolist() == [[60, 0, 1]] * 3
     assert HIDDEN not in hidden

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import scored
 from scipy.stats import ttest_rel
 
 from radfuse.data.predictions import Predictions
@@ -37,18 +38,8 @@ def predictions() -> Predictions:
     """Nine arms of 30 subjects, of whom 12 have the event; 2 repeats of 3 folds."""
     rng = np.random.default_rng(2)
     outcome = (np.arange(30) % 5 < 2).astype(int)
-    shared, parts = rng.normal(size=30), []
-    for arm, (fusion, modalities, classifier, signal) in ARMS.items():
-        for repeat in range(2):
-            score = signal * outcome + shared + rng.normal(size=30)
-            parts.append(
-                pd.DataFrame(
-                    {"arm": arm, "fusion": fusion, "modalities": modalities, "classifier": classifier,
-                     "subject": [f"S{i:02d}" for i in range(30)], "repeat": repeat,
-                     "fold": (np.arange(30) // 2 + repeat) % 3, "outcome": outcome, "score": 1 / (1 + np.exp(-score))}
-                )
-            )  # fmt: skip
-    return Predictions(pd.concat(parts, ignore_index=True))
+    shared, folds = rng.normal(size=30), [(np.arange(30) // 2 + repeat) % 3 for repeat in range(2)]
+    return scored(ARMS, outcome, folds, lambda signal: signal * outcome + shared + rng.normal(size=30))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from radfuse.data.names import modality_of
 from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError
+from radfuse.harmonize.combat import ComBat
 from radfuse.train.controls import Control, control_table, noised, permuted_table, shuffled, without
 from radfuse.train.permutation import permuted, whole_pipeline_auc
 from radfuse.train.splits.stratified import Stratified
@@ -114,6 +115,60 @@ def test_controls_are_read_as_typed(table: FeatureTable) -> None:
     ):
         with pytest.raises(ConfigError, match=match):
             Control.parse(text, table)
+
+
+def test_false_facts_stand_beside_the_true_ones(make_table) -> None:
+    """Whole rows of facts move within a stratum; noise looks like the fact; nothing else in the table changes."""
+    table = make_table(subjects=400, features=3)
+    known = table.subjects.assign(age=np.arange(400.0), sex=np.where(np.arange(400) % 4, "F", "M").astype(object))
+    known.loc[known.index[:5], ["age", "sex"]] = np.nan
+    known.loc[known.index[7], "age"] = np.nan
+    table = FeatureTable(table.values, known)
+    strata = pd.Series(np.repeat(["x", "y"], 200), index=known.index)
+    shuffle, noise = (Control.parse(f"{kind}:clinical", table, ("age", "sex")) for kind in ("shuffle", "noise"))
+    for control in (shuffle, noise):
+        changed = control(table, 1, 1, strata)
+        assert changed.values is table.values
+        pd.testing.assert_frame_equal(changed.subjects[list(known)], known)
+        pd.testing.assert_frame_equal(changed.subjects, control(table, 1, 1, strata).subjects)
+        false = changed.subjects[["age (false)", "sex (false)"]].set_axis(["age", "sex"], axis=1)
+        assert list(false.index[false.isna().all(axis=1)]) == list(known.index[:5])
+        assert abs(false["age"].corr(known["age"])) < (0.95 if control is shuffle else 0.2)
+        if control is shuffle:
+            at = known.reset_index().set_index("age")
+            for age, sex in false.dropna().to_numpy():
+                assert at.loc[age, "sex"] == sex
+            assert false["age"].iloc[:200].max() < 200 <= false["age"].iloc[200:].min()
+        else:
+            assert list(false["age"].isna()) == list(known["age"].isna())
+            assert false["age"].mean() == pytest.approx(known["age"].mean(), abs=4 * 115 / 20)
+            assert (false["sex"] == "F").mean() == pytest.approx(0.75, abs=4 * 0.43 / 20)
+    assert shuffle.touched(table) == ["clinical"]
+    with pytest.raises(ConfigError, match=r"one of CT, PET$"):
+        Control.parse("shuffle:clinical", table)
+    with pytest.raises(ConfigError, match="one of CT, PET, clinical"):
+        Control.parse("shuffle:age", table, ("age",))
+
+
+def test_a_control_of_clinical_facts_leaves_what_is_harmonised_alone(make_table) -> None:
+    table = make_table(modalities=("CT", "PET", "MR"), features=6)
+    train = Train.model_validate({"fusions": ["early"], "clinical_modality": ["age"], "classifiers": ["lda"]})
+    arm = next(arm for arm in train.arms(table) if arm.name == "early-lda")
+    control = Control.parse("shuffle:clinical", table, train.clinical_modality)
+    changed, seen = control(table, 0, 1), control.seen_by(arm)
+    assert (seen.name, seen.clinical) == (arm.name, ("age (false)",))
+    before, after = (
+        each.fitted(rows.rows(), rows.outcome, ComBat(protect=("age",)).build())[:-2].transform(rows.rows())
+        for each, rows in ((arm, table), (seen, changed))
+    )
+    measured = [name for name in before if modality_of(name) in ("CT", "PET", "MR")]
+    pd.testing.assert_frame_equal(after[measured], before[measured])
+    np.testing.assert_array_equal(before["clinical.age"], table.subjects["age"])
+    np.testing.assert_array_equal(after["clinical.age (false)"], changed.subjects["age (false)"])
+    assert "clinical.age" not in after
+    lesser = without(arm, "clinical", table)
+    assert lesser is not None
+    assert (lesser.modalities, lesser.clinical) == (("CT", "PET", "MR"), ())
 
 
 def auc_of(**arms: tuple[str, str, float]) -> pd.DataFrame:

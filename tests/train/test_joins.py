@@ -137,6 +137,16 @@ def test_each_form_is_an_arm_of_the_same_level_and_may_be_the_primary(make_table
         Train(fusions=[FORMS[0], {"method": "intermediate", "join": "gated", "width": 4}])
 
 
+def test_linear_joins_of_several_settings_run_side_by_side(make_table):
+    settings: list[object] = ["pca", {"method": "pca", "components": 3}, {"method": "pca", "features": None}, "pls",
+                              {"method": "pls", "components": 4, "features": 8}]  # fmt: skip
+    train = Train(fusions=settings, primary={"fusion": "pca_components3"})
+    names = [arm.name.removesuffix("-logistic") for arm in train.arms(make_table()) if arm.fusion == "intermediate"]
+    assert names == ["pca", "pca_components3", "pca_featuresall", "pls", "pls_components4_features8"]
+    with pytest.raises(ValidationError, match="names pls_components4 twice"):
+        Train(fusions=[{"method": "pls", "components": 4}] * 2)
+
+
 def test_a_join_survives_a_round_trip_through_settings():
     strategy = FusionStrategy.choose({"method": "intermediate", "join": {"method": "attention"}})
     assert FusionStrategy.choose(strategy.model_dump(mode="json")) == strategy

@@ -19,6 +19,7 @@ from radfuse.train.splits import Splits
 from radfuse.train.splits.leave_one_site_out import LeaveOneSiteOut
 from radfuse.train.splits.stratified import Stratified
 from radfuse.train.stage import Train
+from radfuse.train.statistics import pairs
 
 
 def facts_of(outcome: list[int], **columns: list[object]) -> FeatureTable:
@@ -52,6 +53,8 @@ def test_settings_without_a_method_mean_stratified_folds_as_ever():
     assert set(families()["splits"].members()) == {"stratified", "leave_one_site_out"}
     with pytest.raises(ValidationError, match="fold: unknown setting; did you mean 'folds'"):
         Train(splits={"fold": 3})
+    with pytest.raises(ValidationError, match=r"folds is a setting of stratified; to change the method give all of it"):
+        Train(splits={"method": "leave_one_site_out", "folds": 3})
 
 
 @pytest.mark.parametrize("splits", [Stratified(folds=2, repeats=3), LeaveOneSiteOut(site="hospital")])
@@ -137,6 +140,15 @@ def test_each_site_is_told_with_its_own_auc_and_one_outcome_has_none(train, hosp
         else:
             assert row["auc"] == pytest.approx(roc_auc_score(part["outcome"], part["score"]), abs=1e-12)
             assert row["ci_low"] < row["auc"] < row["ci_high"]
+    both = train.tables(predictions, evidence)["sites_together"].set_index("arm")
+    for arm, row in both.iterrows():  # every pair of one site, compared at once
+        right = [
+            pairs(part["outcome"].to_numpy(), part["score"].to_numpy()).ravel()
+            for _, part in scores[scores["arm"] == arm].groupby("fold")
+        ]
+        assert (row["sites"], row["pairs"]) == (3, sum(map(len, right)))
+        assert row["auc_by_pairs"] == pytest.approx(np.concatenate(right).mean(), abs=1e-12)
+        assert row["auc_by_pairs"] != pytest.approx(row["auc"], abs=1e-6)
     table = train.score(predictions).set_index("arm")
     means = found.groupby("arm")["auc"].mean()  # of the sites with a pair
     for arm in means.index:

@@ -18,6 +18,7 @@ from radfuse.train.arms import Arm
 from radfuse.train.classifiers import Classifier
 from radfuse.train.evaluation import fit_fold
 from radfuse.train.judgement import no_probabilities
+from radfuse.train.selection.anova import Anova
 from radfuse.train.stage import Train
 from radfuse.train.statistics import pair_auc
 from radfuse.train.steps.tuned import FOLDS, REPEATS, Tuned
@@ -243,6 +244,28 @@ def test_the_judgement_knows_whose_scores_are_risks():
                          "subject": "S1", "repeat": 0, "fold": 0, "outcome": 1, "score": 0.5})  # fmt: skip
     found = no_probabilities(Predictions(arms.assign(arm="early-" + arms["classifier"])), (), classifiers)
     assert list(found) == ["early-logistic_tuned", "early-lda_balanced"]
+
+
+def test_stacking_learns_what_the_scores_of_balanced_classifiers_mean(rare):
+    """At a prevalence of 1 in 6 a balanced classifier says about 1/2 on average; stacked over it, the prevalence."""
+    values, outcome = rare
+    plain = {"method": "late", "calibrate_from": None}
+    levels = Train(fusions=[plain, plain | {"combine": "stacking"}], primary={"fusion": "late"}).fusions
+    balanced = Classifier.choose({"method": "lda", "class_weight": "balanced"})
+    arms = [f"{level.title}-lda_balanced" for level in levels]
+    said = pd.DataFrame({"arm": arms, "classifier": "lda_balanced", "fusion": "late", "modalities": "CT+PET",
+                         "subject": "S1", "repeat": 0, "fold": 0, "outcome": 1, "score": 0.5})  # fmt: skip
+    assert list(no_probabilities(Predictions(said), levels, [balanced])) == ["late-lda_balanced"]
+    columns = [f"{modality}.f{i}" for modality in ("CT", "PET") for i in range(values.shape[1])]
+    rows = pd.DataFrame(np.hstack([values, values + 0.5 * np.roll(values, 1, axis=1)]), columns=columns)
+    rows = rows.assign(**{"@missing.CT": 0.0, "@missing.PET": 0.0})
+    mean, stacked = (
+        level.build(("CT", "PET"), Anova().build(), balanced.build(0), 0).fit(rows, pd.Series(outcome))
+        for level in levels
+    )
+    share = float(np.mean(outcome))
+    assert mean.predict_proba(rows)[:, 1].mean() > 1.5 * share
+    assert stacked.predict_proba(rows)[:, 1].mean() == pytest.approx(share, rel=0.25)
 
 
 def test_boosted_trees_get_the_ratio_of_the_rows_that_they_are_fitted_on(rare):

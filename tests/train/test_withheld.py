@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from radfuse.data.predictions import Predictions
+from radfuse.harmonize.combat import ComBat
+from radfuse.train.evaluation import poorer_scores
 from radfuse.train.scores import Bootstrap
 from radfuse.train.stage import Train
 from radfuse.train.withheld import withheld_sets, withheld_table, without
@@ -29,6 +31,28 @@ def test_images_fused_from_a_modality_go_with_it():
     left = without(rows, ("CT",))
     assert left.columns.tolist() == rows.columns.tolist()
     assert left.isna().iloc[0].tolist() == [True, False, True, True, False]
+
+
+def test_several_sets_stand_one_below_the_other():
+    rows = pd.DataFrame({"CT.a": [1.0, 2.0], "PET.a": [3.0, 4.0], "@age": [5, 6]}, index=["A", "B"])
+    left = without(rows, ("CT",), ("PET",))
+    assert left.index.tolist() == ["A", "B", "A", "B"]
+    pd.testing.assert_frame_equal(left.iloc[:2], without(rows, ("CT",)))
+    pd.testing.assert_frame_equal(left.iloc[2:], without(rows, ("PET",)))
+    assert rows.notna().all(axis=None)  # the rows given are left alone
+
+
+@pytest.mark.parametrize("fusion", ["early", "late", "intermediate", "pls"])
+def test_all_sets_at_once_score_as_each_alone(fusion, make_table):
+    table = make_table(subjects=40, modalities=("CT", "MR", "PET"))
+    train = Train.model_validate(QUICK | {"fusions": [fusion], "clinical_modality": ["age", "sex"]})
+    arm = next(arm for arm in train.arms(table) if arm.joins)
+    rows, sets = table.rows(), withheld_sets(arm.modalities)
+    model = arm.fitted(rows.iloc[:30], table.outcome.iloc[:30], ComBat(protect=("age",)).build())
+    found = poorer_scores(model, rows.iloc[30:], sets)
+    assert list(found) == ["+".join(gone) for gone in sets]
+    for gone, score in zip(sets, found.values(), strict=True):
+        assert (score == model.predict_proba(without(rows.iloc[30:], gone))[:, 1]).all(), gone
 
 
 def test_the_scores_are_those_of_the_same_models_on_rows_that_lack_the_modality(make_table, harmonizer):

@@ -7,8 +7,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from radfuse.align.intensity import NOTHING_DRAWN, Intensity, Regions, Rescale
-from radfuse.align.intensity.landmarks import landmarks_of, piecewise, read_known
+from radfuse.align.intensity.landmarks import landmarks_of, piecewise
 from radfuse.align.intensity.tissue import BODY, LEGAL, OVER, THRESHOLD
+from radfuse.component import KnownFile
+from radfuse.data.digest import read_known
 from radfuse.data.volume import Volume
 
 PERCENTILES = tuple(float(value) for value in range(1, 100))
@@ -26,7 +28,7 @@ class HistogramMatch(Intensity):
     reads: ClassVar[str] = "template"
 
     method: Literal["histogram_match"] = "histogram_match"
-    template: str = Field("", description="Image whose grey values are to be had: .nii, .nii.gz, .nrrd or .mha.")
+    template: KnownFile = Field("", description="Image whose grey values are to be had: .nii, .nii.gz, .nrrd or .mha.")
     sha256: str = Field("", description="SHA-256 of that file; results are remembered under it.")
     over: str = Field(BODY, description=OVER, pattern=LEGAL)
     threshold: float = Field(0.1, ge=0.0, lt=1.0, description=f"{THRESHOLD} The template's by the same.")

@@ -5,9 +5,7 @@ Sources: Nyul & Udupa, Magn Reson Med 42:1072 (1999); Nyul, Udupa & Zhang, IEEE 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -115,17 +113,6 @@ def piecewise(values: Values, source: Values, target: Values, gain: float | None
     inner = np.interp(values, x, y)
     mapped: Values = inner + first * np.minimum(values - x[0], 0.0) + last * np.maximum(values - x[-1], 0.0)
     return mapped
-
-
-def read_known(path: Path, sha256: str, what: str, hint: str) -> bytes:
-    """Read a file that a setting names, and make sure that it is the one meant."""
-    if not path.is_file():
-        raise ConfigError(f"{what} not found: {path}", hint=hint)
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ConfigError(f"{what} {path}: the file has SHA-256 {found}, the config expects {sha256}", hint=hint)
-    return content
 
 
 def parse_landmarks(content: bytes, source: str) -> Landmarks:

@@ -8,7 +8,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from radfuse.align.intensity import NOTHING_DRAWN, Intensity, Regions, Rescale
-from radfuse.align.intensity.landmarks import Landmarks, landmarks_of, parse_landmarks, piecewise, read_known
+from radfuse.align.intensity.landmarks import Landmarks, landmarks_of, parse_landmarks, piecewise
+from radfuse.component import KnownFile
+from radfuse.data.digest import read_known
 from radfuse.data.volume import Volume
 from radfuse.errors import ConfigError
 
@@ -26,7 +28,7 @@ class Nyul(Intensity):
     reads: ClassVar[str] = "landmarks"
 
     method: Literal["nyul"] = "nyul"
-    landmarks: str = Field("", description="File of `radfuse landmarks`, which also says where to look (`over`).")
+    landmarks: KnownFile = Field("", description="File of `radfuse landmarks`, which also says where to look (`over`).")
     sha256: str = Field("", description="SHA-256 that the file must have; results are remembered under it.")
 
     @model_validator(mode="after")

@@ -17,18 +17,23 @@ Array = npt.NDArray[np.float64]
 
 BINS = 32  # as Mattes et al. 2003, doi:10.1109/TMI.2003.809072
 WORKING_MM = 3.0
+SOFT_TISSUE_HU = (-200.0, 300.0)  # else air and bone take the bins, and fat and muscle share two of 32
 
 
 def prepared(volume: Volume) -> Volume:
     """Give a volume as registration sees it: about 3 mm voxels without aliasing, and without outliers.
 
-    Values are cut at their 0.5th and 99.5th percentile, or a few bright voxels would own most bins.
+    CT is cut to the window of soft tissue. Values are cut at their 0.5th and 99.5th percentile, or a few bright voxels
+    would own most bins.
     """
     from scipy.ndimage import gaussian_filter
 
     spacing = np.asarray(volume.geometry.spacing_mm)
     sigma = 0.5 * np.sqrt(np.maximum(WORKING_MM**2 - spacing**2, 0.0)) / spacing
-    smooth = gaussian_filter(volume.array.astype(np.float64), sigma[::-1], mode="nearest")
+    array = volume.array.astype(np.float64)
+    if volume.unit == "HU":
+        array = np.clip(array, *SOFT_TISSUE_HU)
+    smooth = gaussian_filter(array, sigma[::-1], mode="nearest")
     low, high = np.percentile(smooth, (0.5, 99.5))
     cut = volume.with_array(np.clip(smooth, low, high).astype(np.float32))
     x, y, z = (float(max(WORKING_MM, value)) for value in spacing)

@@ -65,7 +65,7 @@ def label_missing(path: Path, label_map: Mask, labels: Labels) -> DataError:
 def read_geometry(path: Path) -> Geometry:
     """Read where the voxels are, from the header alone."""
     _check_there(path)
-    if _suffix(path) in NIFTI:
+    if suffix_of(path) in NIFTI:
         check_header(path)
     reader = _reader(path)
     try:
@@ -84,7 +84,8 @@ def write_mask(path: Path, mask: Mask) -> None:
     _write(path, mask.to_sitk(), mask.array, mask.geometry)
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """Give the ending of an image's name, and refuse one that is not read."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if path.name.lower().endswith(suffix):
             return suffix
@@ -126,7 +127,7 @@ def _reader(path: Path) -> sitk.ImageFileReader:
 
 def _read(path: Path) -> sitk.Image:
     _check_there(path)
-    if _suffix(path) in NIFTI:
+    if suffix_of(path) in NIFTI:
         check_whole(path, check_header(path))
     try:
         return _reader(path).Execute()
@@ -153,7 +154,7 @@ def _check_finite(path: Path, array: npt.NDArray[Any]) -> None:
 def _write(path: Path, image: sitk.Image, array: npt.NDArray[Any], geometry: Geometry) -> None:
     import SimpleITK as sitk
 
-    _suffix(path)
+    suffix_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")  # writers choose the format by the suffix
     try:

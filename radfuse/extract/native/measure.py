@@ -19,6 +19,7 @@ from radfuse.extract.extractor import Measured
 from radfuse.extract.kernels.levels import digitise
 from radfuse.extract.measurement import DIAGNOSTICS, PyRadiomicsMeasure
 from radfuse.extract.native import HandOver
+from radfuse.extract.native.counting import Compiled, Counting
 from radfuse.extract.native.filters import Filtered, Source, filtered, to_sitk
 from radfuse.extract.native.first_order import first_order
 from radfuse.extract.native.provenance import Provenance
@@ -38,12 +39,16 @@ class FastMeasure:
     parameters : the contents of a PyRadiomics parameter file.
     max_bins : the largest number of grey levels that texture is computed for.
     log_margin : what LoG sees around a resampled or cropped region: ``pyradiomics`` or ``full``.
+    counting : who counts texture.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], max_bins: int, log_margin: str) -> None:
+    def __init__(
+        self, parameters: Mapping[str, Any], max_bins: int, log_margin: str, counting: Counting = Compiled
+    ) -> None:
         self.reference = PyRadiomicsMeasure(parameters, max_bins)
         self.names = self.reference.names
         self.log_margin = log_margin
+        self.counting = counting
 
     def __call__(self, volume: Volume, mask: Mask) -> Measured:
         """Measure a volume inside its mask, pixel type as it is."""
@@ -135,7 +140,7 @@ class _Run:
             raise HandOver(f"{len(edges)} grey levels")
         places = self._places_for(prepared, settings)
         grey = digitise(as_floats, np.asarray(edges, dtype=np.float64))
-        texture = Texture(places, grey, settings, prepared.spacing_mm)
+        texture = Texture(places, grey, settings, prepared.spacing_mm, self.measure.counting)
         voxel_mm3 = float(np.multiply.reduce(prepared.geometry.spacing_mm))
         found: dict[str, Any] = {}
         for feature_class in self.classes:

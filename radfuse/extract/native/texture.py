@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from radfuse.extract.kernels.matrices import EPSILON, pair_features, size_features
-from radfuse.extract.kernels.neighbours import neighbour_counts, pair_counts, surroundings
-from radfuse.extract.kernels.runs import equal_behind, run_lengths, shortcuts, zones
+from radfuse.extract.kernels.neighbours import neighbour_counts
+from radfuse.extract.kernels.runs import shortcuts
 from radfuse.extract.native import HandOver
+from radfuse.extract.native.counting import Compiled, Counting
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -173,11 +174,13 @@ class Texture:
     levels : grey level of each of its voxels, from 1, in the order of ``places.flat``.
     settings : PyRadiomics settings of this image type.
     spacing_mm : voxel size along z, y, x, for weighted directions.
+    counting : who counts; no number depends on it.
     """
 
     def __init__(
-        self, places: Places, levels: npt.NDArray[np.int16], settings: Mapping[str, Any], spacing_mm: Array
-    ) -> None:
+        self, places: Places, levels: npt.NDArray[np.int16], settings: Mapping[str, Any], spacing_mm: Array,
+        counting: Counting = Compiled,
+    ) -> None:  # fmt: skip
         self.places, self.settings, self.spacing_mm = places, settings, spacing_mm
         counts = np.bincount(levels)
         self.present = np.flatnonzero(counts)
@@ -192,26 +195,16 @@ class Texture:
         if self.present.size < self.greatest:
             self.rows = np.zeros(places.size, np.int16)
             self.rows[places.flat] = numbers[levels]
+        self.counts = counting(places, self.levels, self.rows, self.present.size)
 
     @cached_property
     def surroundings(self) -> tuple[Array, Array]:
         """Dependences and differences, see `radfuse.extract.kernels.neighbours`."""
-        places = self.places
-        alpha = int(self.settings.get("gldm_a", 0))
-        return surroundings(
-            self.levels, self.rows, places.neighbour_counts, places.width, places.pair_steps, alpha, self.present.size
-        )
-
-    @cached_property
-    def equal_behind(self) -> Array:
-        """In which directions each voxel goes on with the level of the voxel before."""
-        return equal_behind(self.levels, self.places.width, self.places.next_steps)
+        return self.counts.surroundings(int(self.settings.get("gldm_a", 0)))
 
     def glcm(self) -> dict[str, float]:
         """Features of the co-occurrence matrix, the mean over directions."""
-        places = self.places
-        counts = pair_counts(self.rows, places.flat, places.pair_steps, self.present.size)
-        shares = counts.astype(np.float64)
+        shares = self.counts.pairs().astype(np.float64)
         if self.settings.get("symmetricalGLCM", True):
             shares = shares + shares.transpose(0, 2, 1)
         shares = self._weighted(shares, self.places.pair_angles, lambda mm: np.exp(-(mm**2)))
@@ -237,8 +230,7 @@ class Texture:
     def glrlm(self) -> dict[str, float]:
         """Features of the run lengths, the mean over directions."""
         places = self.places
-        runs = run_lengths(self.levels, self.rows, places.flat, places.shape, places.step_angles, self.present.size)
-        counts = runs * places.several_on_a_line[:, None, None]
+        counts = self.counts.runs() * places.several_on_a_line[:, None, None]
         used = int(np.flatnonzero(counts.any((0, 1))).max(initial=-1)) + 1
         if not used:
             raise HandOver("no line meets the region in more than one voxel")
@@ -247,8 +239,7 @@ class Texture:
 
     def glszm(self) -> dict[str, float]:
         """Features of the zones of equal level."""
-        places = self.places
-        rows, sizes = zones(self.equal_behind, self.rows, places.flat, places.next_steps, *places.shortcuts)
+        rows, sizes = self.counts.zones()
         distinct = np.flatnonzero(np.bincount(sizes))
         columns = np.zeros(distinct[-1] + 1, np.int64)
         columns[distinct] = np.arange(distinct.size)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from radfuse.extract.native.texture import GLCM, GLDM, GLRLM, GLSZM
 from radfuse.extract.voxelwise import cooccurrence, intensities, matrices
 from radfuse.extract.voxelwise.independence import imc2_means
+from radfuse.extract.voxelwise.kernels import COMPILED, Kernels
 from radfuse.extract.voxelwise.neighbourhood import Levels, Neighbourhood, slabs
 
 Array = npt.NDArray[Any]
@@ -43,6 +44,7 @@ class Classes:
     settings : PyRadiomics settings.
     voxel_mm3 : volume of a voxel.
     threads : how many threads share the voxels; no number depends on it.
+    kernels : who computes.
     """
 
     texture: Levels
@@ -53,6 +55,7 @@ class Classes:
     settings: Mapping[str, Any]
     voxel_mm3: float
     threads: int = 1
+    kernels: Kernels = COMPILED
 
     def features(self, feature_class: str, wanted: set[str]) -> dict[str, Floats]:
         """Give the wanted features of a class by name, one value for each voxel."""
@@ -64,7 +67,7 @@ class Classes:
         shift = float(self.settings.get("voxelArrayShift", 0))
         return self._filled(
             len(intensities.NAMES),
-            lambda part, out: intensities.intensity_maps(
+            lambda part, out: self.kernels.intensity_maps(
                 grey.grey, self.values, grey.centres[part], self.first_order_steps, grey.greatest, shift,
                 self.voxel_mm3, out,
             ),
@@ -83,7 +86,7 @@ class Classes:
         independent = np.zeros((grey.centres.size, starts.size - 1), np.bool_)
         table = self._filled(
             cooccurrence.FEATURES,
-            lambda part, out: cooccurrence.cooccurrence_maps(
+            lambda part, out: self.kernels.cooccurrence_maps(
                 grey.grey, grey.centres[part], steps, grey.greatest, pairs.first, pairs.second, starts, weights,
                 symmetric, "MCC" in wanted, out, used[part], independent[part],
             ),
@@ -104,13 +107,13 @@ class Classes:
 
     def _gldm(self, wanted: set[str]) -> Floats:
         alpha = int(self.settings.get("gldm_a", 0))
-        return self._of_pairs(matrices.dependence_maps, self.neighbourhood.pairs, matrices.SIZES, alpha)
+        return self._of_pairs(self.kernels.dependence_maps, self.neighbourhood.pairs, matrices.SIZES, alpha)
 
     def _glszm(self, wanted: set[str]) -> Floats:
-        return self._of_pairs(matrices.zone_maps, self.neighbourhood.touching, matrices.SIZES)
+        return self._of_pairs(self.kernels.zone_maps, self.neighbourhood.touching, matrices.SIZES)
 
     def _ngtdm(self, wanted: set[str]) -> Floats:
-        return self._of_pairs(matrices.tone_maps, self.neighbourhood.pairs, matrices.TONES)
+        return self._of_pairs(self.kernels.tone_maps, self.neighbourhood.pairs, matrices.TONES)
 
     def _glrlm(self, wanted: set[str]) -> Floats:
         grey = self.texture
@@ -119,7 +122,7 @@ class Classes:
         lines, steps = self.neighbourhood.lines, grey.steps(self.neighbourhood)
         return self._filled(
             matrices.SIZES,
-            lambda part, out: matrices.run_maps(
+            lambda part, out: self.kernels.run_maps(
                 grey.grey, grey.centres[part], steps, grey.greatest, *lines, shares, out
             ),
         )

@@ -21,6 +21,7 @@ from radfuse.extract.native import HandOver
 from radfuse.extract.native.filters import Filtered, Source, filtered
 from radfuse.extract.native.region import Prepared, prepare
 from radfuse.extract.voxelwise.classes import NAMES, Classes
+from radfuse.extract.voxelwise.kernels import COMPILED, Kernels
 from radfuse.extract.voxelwise.neighbourhood import Levels, Neighbourhood
 
 Array = npt.NDArray[Any]
@@ -39,12 +40,14 @@ class Surroundings:
     masked : whether only voxels of the region count in it; otherwise all of the image do.
     outside : value of a map where there is none.
     threads : how many threads share the work; no number depends on it.
+    kernels : who computes: compiled loops, or tensors on a device, see `kernels_on`.
     """
 
     radius: int = 1
     masked: bool = True
     outside: float = float("nan")
     threads: int = 1
+    kernels: Kernels = COMPILED
 
 
 def voxel_maps(
@@ -155,7 +158,8 @@ def _classes(prepared: Prepared, inside: npt.NDArray[np.bool_], image: Filtered,
     steps = _first_order_cells(counted, inside, image.settings, around) @ intensity.strides
     voxel_mm3 = float(np.multiply.reduce(prepared.geometry.spacing_mm))
     return Classes(
-        texture, intensity, padded.ravel(), neighbourhood, steps, image.settings, voxel_mm3, around.threads
+        texture, intensity, padded.ravel(), neighbourhood, steps, image.settings, voxel_mm3, around.threads,
+        around.kernels,
     )  # fmt: skip
 
 

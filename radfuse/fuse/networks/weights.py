@@ -1,29 +1,26 @@
 """Weights of networks as safetensors, checked against their SHA-256 before they are used."""
 
-import hashlib
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from radfuse.data.digest import read_known
+from radfuse.errors import DataError
 
-from radfuse.errors import ConfigError, DataError
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+HINT = (
+    "Use `weights: shipped`, train some with `radfuse fusion train`, or give the SHA-256 of the card beside the file; "
+    "shipped weights that are damaged come back by reinstalling radfuse."
+)
 
 
 def read_weights(path: Path, sha256: str) -> bytes:
     """Read a weight file and make sure that it is the one meant."""
-    if not path.is_file():
-        raise ConfigError(
-            f"weights not found: {path}", hint="Train some with `radfuse fusion train`, or use `weights: shipped`."
-        )
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise DataError(
-            f"weights {path} have SHA-256 {found}, expected {sha256}",
-            hint="The file is damaged or another one. Reinstall radfuse, or give the SHA-256 of the card beside it.",
-        )
-    return content
+    return read_known(path, sha256, "weights", HINT, other=DataError)
 
 
 def load_weights(network: nn.Module, content: bytes, source: str) -> None:
@@ -60,6 +57,7 @@ def save_weights(state: dict[str, Tensor], halved: bool = False, images: Sequenc
         batch statistics) stays float32.
     images : SHA-256 of the image files that training looked at; they travel inside the file.
     """
+    import torch
     from safetensors.torch import save
 
     stored = {}

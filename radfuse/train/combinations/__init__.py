@@ -16,6 +16,9 @@ class Combination(Component):
     probabilistic: ClassVar[bool] = True
     """Whether what it gives is meant as a probability; votes and rules only order the patients."""
 
+    recalibrates: ClassVar[bool] = False
+    """Whether it learns from the outcomes what its probabilities mean, whatever those of the modalities mean."""
+
     @abstractmethod
     def build(self, modalities: Sequence[str]) -> Any:
         """Make an unfitted combiner, see `radfuse.train.steps.combiners`.

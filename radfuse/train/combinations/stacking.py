@@ -17,6 +17,7 @@ class Stacking(Combination):
     """
 
     learns: ClassVar[bool] = True
+    recalibrates: ClassVar[bool] = True
 
     method: Literal["stacking"] = "stacking"
     strength: PositiveFloat = Field(1.0, description="Inverse of the squared penalty on the weights.")

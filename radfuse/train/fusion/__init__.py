@@ -32,9 +32,21 @@ class FusionStrategy(Component):
         return True
 
     @property
+    def recalibrates(self) -> bool:
+        """Whether its probabilities are learned from the outcomes as they are, so that a balanced classifier may do."""
+        return False
+
+    @property
     def title(self) -> str:
         """The name of its arms; a member with several settings worth comparing tells them apart here."""
         return str(self.method)
+
+    def differing(self, *settings: str) -> list[str]:
+        """Say the settings that are not their defaults, for a title: ``components5``, ``featuresall``."""
+        fields = type(self).model_fields
+        given = {name: getattr(self, name) for name in settings}
+        changed = {name: value for name, value in given.items() if value != fields[name].default}
+        return [f"{name}{'all' if value is None else value}" for name, value in changed.items()]
 
     def check(self, modalities: Sequence[str]) -> None:
         """Refuse settings that do not fit the modalities, before anything is trained."""

@@ -35,6 +35,11 @@ class Late(FusionStrategy):
         """Whether the combination gives probabilities."""
         return self.combine.probabilistic
 
+    @property
+    def recalibrates(self) -> bool:
+        """Whether the combination does."""
+        return self.combine.recalibrates
+
     def check(self, modalities: Sequence[str]) -> None:
         """Refuse a rule that names a modality which is not there."""
         self.combine.build(modalities)

@@ -29,6 +29,11 @@ class PrincipalComponentsFusion(FusionStrategy):
         """The modalities meet after each is encoded and before anything is decided."""
         return "intermediate"
 
+    @property
+    def title(self) -> str:
+        """The name of its arms; what is not the default is said, so that several settings may run side by side."""
+        return "_".join([self.method, *self.differing("components", "events_per_component", "features")])
+
     def build(self, modalities: Sequence[str], selector: Any, classifier: Any, seed: int) -> Any:
         """Make the estimator."""
         from radfuse.train.steps.projected import Projected

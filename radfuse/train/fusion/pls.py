@@ -25,6 +25,11 @@ class PartialLeastSquaresFusion(FusionStrategy):
         """The modalities meet after each is encoded and before anything is decided."""
         return "intermediate"
 
+    @property
+    def title(self) -> str:
+        """The name of its arms; what is not the default is said, so that several settings may run side by side."""
+        return "_".join([self.method, *self.differing("components", "features")])
+
     def build(self, modalities: Sequence[str], selector: Any, classifier: Any, seed: int) -> Any:
         """Make the estimator."""
         from radfuse.train.steps.projected import Projected

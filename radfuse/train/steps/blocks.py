@@ -1,22 +1,39 @@
 """Take scaled rows apart by modality."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from radfuse.data.names import modality_of
-from radfuse.data.table import CONTEXT, GROUP, feature_columns
+from radfuse.data.table import CONTEXT, GROUP
+from radfuse.train.steps.features import features_of, places_by_modality
 from radfuse.train.steps.imputer import MISSING
 
 
-def columns_by_modality(rows: pd.DataFrame, modalities: Sequence[str]) -> dict[str, list[str]]:
-    """The feature columns of each modality; a modality of which nothing is left is not among the keys."""
-    found: dict[str, list[str]] = {modality: [] for modality in modalities}
-    for column in feature_columns(rows):
-        if modality_of(column) in found:
-            found[modality_of(column)].append(column)
-    return {modality: columns for modality, columns in found.items() if columns}
+class Block(NamedTuple):
+    """One modality's columns, and their values (row x column).
+
+    The values lie column by column in memory, which decides how sums over rows are rounded.
+    """
+
+    columns: list[str]
+    values: np.ndarray
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """The values of some rows, in the same order in memory."""
+        return np.asfortranarray(self.values[rows])
+
+
+def blocks_by_modality(rows: pd.DataFrame, modalities: Sequence[str]) -> dict[str, Block]:
+    """The features of each modality; a modality of which nothing is left is not among the keys."""
+    names, values, _ = features_of(rows)
+    places = places_by_modality(names.tolist())
+    return {
+        modality: Block(names[places[modality]].tolist(), np.asfortranarray(values[:, places[modality]]))
+        for modality in modalities
+        if modality in places
+    }
 
 
 def is_missing(rows: pd.DataFrame, modality: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from radfuse.errors import DataError
 from radfuse.train.splits import deal_together
 from radfuse.train.statistics import pair_auc
-from radfuse.train.steps.blocks import columns_by_modality, groups_of, has_both_classes, is_missing
+from radfuse.train.steps.blocks import blocks_by_modality, groups_of, has_both_classes, is_missing
 
 
 class Chosen(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,22 +42,21 @@ class Chosen(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.array([0, 1])
         self.prevalence_ = float(target.mean())
         self.scores_: dict[str, float] = {}
-        candidates = columns_by_modality(rows, self.modalities)
-        for modality, columns in candidates.items():
+        candidates = blocks_by_modality(rows, self.modalities)
+        for modality, block in candidates.items():
             present = ~is_missing(rows, modality)
             if has_both_classes(target[present]):
-                values = rows.loc[present, columns].to_numpy(dtype=float)
-                self.scores_[modality] = self._inner_auc(values, target[present], groups_of(rows)[present])
+                self.scores_[modality] = self._inner_auc(block.of(present), target[present], groups_of(rows)[present])
         if not self.scores_:
             raise DataError(
                 f"none of {', '.join(self.modalities)} has both outcomes among the training rows",
                 hint="The images are missing in too many subjects to be judged; leave them out.",
             )
         self.chosen_ = max(self.scores_, key=self.scores_.__getitem__)
-        columns, present = candidates[self.chosen_], ~is_missing(rows, self.chosen_)
-        values = rows.loc[present, columns].to_numpy(dtype=float)
+        block, present = candidates[self.chosen_], ~is_missing(rows, self.chosen_)
+        values = block.of(present)
         selector = clone(self.selector).fit(values, target[present])
-        self.columns_ = {self.chosen_: [columns[i] for i in selector.chosen_]}
+        self.columns_ = {self.chosen_: [block.columns[i] for i in selector.chosen_]}
         self.classifier_ = clone(self.classifier).fit(selector.transform(values), target[present])
         return self
 

@@ -32,19 +32,22 @@ class Columns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Give the named columns."""
-        known = self._present(rows)
-        kept = rows[[column for column in self.columns if column in known]]
-        # Not `assign`: rows with a modality taken out are in so many pieces that pandas would warn.
-        marks = {mark: rows[mark] if mark in known else 0.0 for mark in self.marks}
+        if rows.columns.tolist() == self.columns and not self.marks:
+            return rows
+        places = self._present(rows)
+        kept = rows.iloc[:, [places[column] for column in self.columns if column in places]]
+        # Not `assign`: rows may be in so many pieces that pandas would warn.
+        marks = {mark: rows[mark] if mark in places else 0.0 for mark in self.marks}
         return pd.concat([kept, pd.DataFrame(marks, rows.index, dtype=float)], axis=1) if marks else kept
 
-    def _present(self, rows: pd.DataFrame) -> set[str]:
-        known = set(rows.columns)
-        missing = [column for column in self.columns if column not in known and column not in self.fitting]
+    def _present(self, rows: pd.DataFrame) -> dict[str, int]:
+        """Where each of the rows' columns is, once it is sure that none is missing."""
+        places = {column: place for place, column in enumerate(rows.columns.tolist())}
+        missing = [column for column in self.columns if column not in places and column not in self.fitting]
         if missing:
             raise DataError(
                 f"the table lacks {len(missing)} of the {len(self.columns)} columns the model was trained on, "
                 f"first {missing[0]!r}",
                 hint="Extract the features with the settings of the training run.",
             )
-        return known
+        return places

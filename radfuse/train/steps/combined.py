@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from radfuse.errors import DataError
 from radfuse.train.splits import deal_together
-from radfuse.train.steps.blocks import columns_by_modality, groups_of, has_both_classes, is_missing
+from radfuse.train.steps.blocks import blocks_by_modality, groups_of, has_both_classes, is_missing
 from radfuse.train.steps.combiners import log_odds
 
 INNER = 5
@@ -58,13 +58,13 @@ class Combined(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classifiers_: dict[str, Any] = {}
         self.calibrations_: dict[str, list[float]] = {}
         outside = np.full((len(rows), len(self.modalities)), np.nan)
-        for modality, columns in columns_by_modality(rows, self.modalities).items():
+        for modality, block in blocks_by_modality(rows, self.modalities).items():
             present = ~is_missing(rows, modality)
             if not has_both_classes(target[present]):
                 continue
-            values = rows.loc[present, columns].to_numpy(dtype=float)
+            values = block.of(present)
             selector, classifier = self._trained(values, target[present])
-            self.columns_[modality] = [columns[i] for i in selector.chosen_]
+            self.columns_[modality] = [block.columns[i] for i in selector.chosen_]
             self.classifiers_[modality] = classifier
             calibrated = self.calibrate_from is not None and len(values) >= self.calibrate_from
             if calibrated or self.learns:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
-from radfuse.train.steps.blocks import columns_by_modality, has_both_classes, is_missing
+from radfuse.train.steps.blocks import blocks_by_modality, has_both_classes, is_missing
 from radfuse.train.steps.imputer import MISSING
 
 
@@ -29,11 +29,11 @@ class Concatenated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.array([0, 1])
         self.columns_: dict[str, list[str]] = {}
         self.flags_: list[str] = []
-        for modality, columns in columns_by_modality(rows, self.modalities).items():
+        for modality, block in blocks_by_modality(rows, self.modalities).items():
             missing = is_missing(rows, modality)
             if has_both_classes(target[~missing]):
-                selector = clone(self.selector).fit(rows.loc[~missing, columns].to_numpy(dtype=float), target[~missing])
-                self.columns_[modality] = [columns[i] for i in selector.chosen_]
+                selector = clone(self.selector).fit(block.of(~missing), target[~missing])
+                self.columns_[modality] = [block.columns[i] for i in selector.chosen_]
             if missing.any():
                 self.flags_.append(modality)
         self.classifier_ = clone(self.classifier).fit(self._joined(rows), target)

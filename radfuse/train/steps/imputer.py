@@ -7,9 +7,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from radfuse.data import table
-from radfuse.data.names import modality_of
-from radfuse.data.table import CONTEXT, context_columns, feature_columns
+from radfuse.data.table import CONTEXT
 from radfuse.errors import DataError
+from radfuse.train.steps.features import Features, features_of, places_by_modality, places_of
 
 MISSING = f"{CONTEXT}{table.MISSING}"
 
@@ -31,50 +31,57 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, rows: pd.DataFrame, outcome: object = None) -> Self:
         """Learn which columns to keep and their medians."""
-        self.columns_ = feature_columns(rows)
-        self.modalities_ = list(dict.fromkeys(modality_of(column) for column in self.columns_))
-        values = self._values(rows)
+        names, values, _ = _finite(rows)
+        self.columns_ = names.tolist()
+        self.blocks_ = places_by_modality(self.columns_)
         kept = np.zeros(values.shape[1], bool)
-        for block in self._blocks().values():
+        for block in self.blocks_.values():
             present = ~np.isnan(values[:, block]).all(axis=1)
             if present.any():
                 share = np.isnan(values[present][:, block]).mean(axis=0)
                 kept[block] = (share <= self.most_missing) & (share < 1)
         if not kept.any():
             raise DataError(
-                f"no feature of {', '.join(self.modalities_)} has enough values among the {len(values)} training rows",
+                f"no feature of {', '.join(self.blocks_)} has enough values among the {len(values)} training rows",
                 hint="Leave the modality out, or look at its lines in failures.csv.",
             )
         self.kept_ = [column for column, keep in zip(self.columns_, kept, strict=True) if keep]
         self.dropped_ = [column for column, keep in zip(self.columns_, kept, strict=True) if not keep]
-        self.medians_ = np.nanmedian(values[:, kept], axis=0)
+        self.medians_ = _medians(values[:, kept])
         return self
 
     def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Fill, flag, and hand the context on."""
-        values = self._values(rows)
+        names, values, context = _finite(rows, self.columns_)
+        unknown = np.isnan(values)
         flags = {
-            f"{MISSING}{modality}": np.isnan(values[:, block]).all(axis=1).astype(float)
-            for modality, block in self._blocks().items()
+            f"{MISSING}{modality}": unknown[:, block].all(axis=1).astype(float)
+            for modality, block in self.blocks_.items()
         }
-        known = set(self.kept_)
-        values = values[:, [column in known for column in self.columns_]]
-        filled = pd.DataFrame(np.where(np.isnan(values), self.medians_, values), rows.index, self.kept_)
-        context = [column for column in context_columns(rows) if not column.startswith(MISSING)]
-        return pd.concat([filled, rows[context], pd.DataFrame(flags, index=rows.index)], axis=1)
+        kept = places_of(self.columns_, self.kept_)
+        filled = np.where(unknown[:, kept], self.medians_, values[:, kept])
+        known = context.loc[:, [not column.startswith(MISSING) for column in context.columns]]
+        flagged = pd.concat([known, pd.DataFrame(flags, rows.index)], axis=1)
+        return Features(names[kept], filled, flagged).together()
 
-    def _blocks(self) -> dict[str, np.ndarray]:
-        owner = np.array([modality_of(column) for column in self.columns_])
-        return {modality: np.flatnonzero(owner == modality) for modality in self.modalities_}
 
-    def _values(self, rows: pd.DataFrame) -> np.ndarray:
-        values = rows[self.columns_].to_numpy(dtype=float)
-        infinite = np.argwhere(np.isinf(values))
-        if len(infinite):
-            row, column = infinite[0]
-            raise DataError(
-                f"{len(infinite)} feature values are infinite, first {self.columns_[column]!r} "
-                f"of subject {rows.index[row]}",
-                hint="Drop the column or the subject; an infinite value has no place in a mean.",
-            )
-        return values
+def _finite(rows: pd.DataFrame, wanted: list[str] | None = None) -> Features:
+    features = features_of(rows, wanted)
+    infinite = np.argwhere(np.isinf(features.values))
+    if len(infinite):
+        row, column = infinite[0]
+        raise DataError(
+            f"{len(infinite)} feature values are infinite, first {features.names[column]!r} "
+            f"of subject {rows.index[row]}",
+            hint="Drop the column or the subject; an infinite value has no place in a mean.",
+        )
+    return features
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """The median of each column's known values; each column has one."""
+    gaps = np.isnan(values).any(axis=0)
+    medians = np.median(values, axis=0)  # NaN where there is a gap, and ten times faster than to look for one
+    if gaps.any():
+        medians[gaps] = np.nanmedian(values[:, gaps], axis=0)
+    return np.asarray(medians)

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from radfuse.errors import DataError
 from radfuse.train.splits import deal_together
 from radfuse.train.steps.auxiliary import auxiliary_targets
-from radfuse.train.steps.blocks import columns_by_modality, groups_of, has_both_classes, is_missing
+from radfuse.train.steps.blocks import blocks_by_modality, groups_of, has_both_classes, is_missing
 from radfuse.train.steps.joiners import Weights, affine
 
 TAUGHT = "auxiliary"
@@ -120,8 +120,8 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _select(self, rows: pd.DataFrame, target: np.ndarray, held_out: np.ndarray) -> dict[str, list[list[str]]]:
         """The columns of each modality, one list per member, chosen on that member's own rows."""
         chosen: dict[str, list[list[str]]] = {}
-        for modality, columns in columns_by_modality(rows, self.modalities).items():
-            values, present = rows[columns].to_numpy(dtype=float), ~is_missing(rows, modality)
+        for modality, block in blocks_by_modality(rows, self.modalities).items():
+            present = ~is_missing(rows, modality)
             own: list[list[str]] = []
             for member in range(self.fits):
                 seen = present & ~held_out[member]
@@ -129,7 +129,7 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     own.append([])
                     continue
                 selector = clone(self.selector).set_params(events_per_feature=0, most=self.features)
-                own.append([columns[i] for i in selector.fit(values[seen], target[seen]).chosen_])
+                own.append([block.columns[i] for i in selector.fit(block.values[seen], target[seen]).chosen_])
             chosen[modality] = own
         return chosen
 
@@ -194,11 +194,13 @@ class Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _inputs(self, rows: pd.DataFrame) -> dict[str, torch.Tensor]:
         """(member, row, feature) per modality; members with fewer features are padded with zeros."""
+        chosen = list(dict.fromkeys(c for members in self.columns_.values() for columns in members for c in columns))
+        known, place = rows[chosen].to_numpy(dtype=float), {column: i for i, column in enumerate(chosen)}
         inputs = {}
         for modality in self.encoded_:
             values = np.zeros((self.fits, len(rows), self.features))
             for member, columns in enumerate(self.columns_[modality]):
-                values[member, :, : len(columns)] = rows[columns].to_numpy(dtype=float)
+                values[member, :, : len(columns)] = known[:, [place[column] for column in columns]]
             inputs[modality] = torch.from_numpy(values)
         return inputs
 

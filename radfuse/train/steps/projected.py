@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from radfuse.errors import DataError
-from radfuse.train.steps.blocks import columns_by_modality, has_both_classes, is_missing
+from radfuse.train.steps.blocks import blocks_by_modality, has_both_classes, is_missing
 
 
 class Projected(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -39,15 +39,15 @@ class Projected(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.mean_: dict[str, np.ndarray] = {}
         self.deviation_: dict[str, np.ndarray] = {}
         present = {}
-        for modality, columns in columns_by_modality(rows, self.modalities).items():
+        for modality, block in blocks_by_modality(rows, self.modalities).items():
             here = ~is_missing(rows, modality)
             if not has_both_classes(target[here]):
                 continue
-            values = rows.loc[here, columns].to_numpy(dtype=float)
+            values = block.of(here)
             chosen = self._chosen(values, target[here])
             # Scaled rows have mean 0 over everyone, also over those whose modality was filled in.
             mean, deviation = values[:, chosen].mean(axis=0), values[:, chosen].std(axis=0)
-            self.columns_[modality] = [columns[i] for i in chosen]
+            self.columns_[modality] = [block.columns[i] for i in chosen]
             self.mean_[modality] = mean
             self.deviation_[modality] = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1.0), deviation, np.inf)
             present[modality] = here

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from radfuse.data.table import context_columns, feature_columns
 from radfuse.errors import DataError
+from radfuse.train.steps.features import Features, features_of
 
 
 class Scaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -15,8 +15,8 @@ class Scaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, rows: pd.DataFrame, outcome: object = None) -> Self:
         """Learn means and deviations."""
-        columns = feature_columns(rows)
-        values = _finite(rows, columns)
+        names, values, _ = _finite(rows)
+        columns = names.tolist()
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         # Rounding leaves a constant column of size 1e6 with a deviation of 1e-10.
         varies = deviation > 1e-9 * np.maximum(np.abs(mean), np.finfo(float).tiny)
@@ -32,19 +32,18 @@ class Scaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Give standardised features, and hand the context on."""
-        values = (_finite(rows, self.kept_) - self.mean_) / self.deviation_
-        scaled = pd.DataFrame(values, rows.index, self.kept_)
-        return pd.concat([scaled, rows[context_columns(rows)]], axis=1)
+        names, values, context = _finite(rows, self.kept_)
+        return Features(names, (values - self.mean_) / self.deviation_, context).together()
 
 
-def _finite(rows: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    values = rows[columns].to_numpy(dtype=float)
-    wrong = np.argwhere(~np.isfinite(values))
+def _finite(rows: pd.DataFrame, wanted: list[str] | None = None) -> Features:
+    features = features_of(rows, wanted)
+    wrong = np.argwhere(~np.isfinite(features.values))
     if len(wrong):
         row, column = wrong[0]
         raise DataError(
-            f"{len(wrong)} values are not finite after harmonisation, first {columns[column]!r} "
+            f"{len(wrong)} values are not finite after harmonisation, first {features.names[column]!r} "
             f"of subject {rows.index[row]}",
             hint="A harmoniser must give a finite value for every finite value.",
         )
-    return values
+    return features
