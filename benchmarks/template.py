@@ -5,7 +5,6 @@ patient is TCGA-FG-6692 (TCIA), four oblique sequences with 5.5 mm slices and a 
 knows no template. Run as ``python benchmarks/template.py DATA``.
 """
 
-import hashlib
 import sys
 import time
 from pathlib import Path
@@ -15,8 +14,11 @@ import numpy as np
 from registration_trials import BRAIN, motion
 
 from radfuse.align.grid import resample
+from radfuse.align.outlines import voxel_centres_mm
 from radfuse.align.registration.rigid import Rigid
 from radfuse.align.template import Template
+from radfuse.data.digest import sha256_of
+from radfuse.data.geometry import Geometry
 from radfuse.data.reading.images import read_mask, read_volume
 from radfuse.data.subject import Subject
 from radfuse.data.transform import Transform
@@ -33,7 +35,7 @@ def template(folder: Path, contrast: str, **settings: Any) -> Template:
     """Give a template with its files' hashes."""
     files = {"image": folder / IMAGES[contrast], "mask": folder / MASK}
     known = {"image": "sha256", "mask": "mask_sha256"}
-    hashes = {known[what]: hashlib.sha256(path.read_bytes()).hexdigest() for what, path in files.items()}
+    hashes = {known[what]: sha256_of(path.read_bytes()) for what, path in files.items()}
     return Template.model_validate({**{what: str(path) for what, path in files.items()}, **hashes, **settings})
 
 
@@ -72,7 +74,7 @@ def planted(data: Path) -> None:
     """Stretch a template by a known map, add noise, and find the map again: error over the brain."""
     folder = data / "brain_mni"
     images = {name: read_volume(folder / path, name, "a.u.") for name, path in IMAGES.items()}
-    points = _inside(read_mask(folder / MASK, 1))
+    points = voxel_centres_mm(read_mask(folder / MASK, 1))[::97]
     print(f"\n{'fixed':6} {'moving':7} {'taken':>6} {'median mm':>10} {'95 % mm':>8} {'worst mm':>9} {'s':>6}")
     for fixed, moving in (("T1", "T1"), ("T1", "T2")):
         chosen, errors, taken = template(folder, fixed, refused="headers"), [], 0
@@ -96,16 +98,10 @@ def _moved(image: Volume, truth: Transform, rng: np.random.Generator) -> Volume:
     low, size = there.min(axis=0) - 5.0, np.ptp(there, axis=0) + 10.0
     spacing = np.array([1.1, 1.1, 3.0])
     x, y, z = (int(n) for n in np.ceil(size / spacing))
-    grid = type(image.geometry)((x, y, z), (1.1, 1.1, 3.0), tuple(float(v) for v in low))  # type: ignore[arg-type]
+    grid = Geometry((x, y, z), (1.1, 1.1, 3.0), (float(low[0]), float(low[1]), float(low[2])))
     sampled = resample(image, grid, truth.inverse)
     noise = rng.normal(0.0, NOISE * np.ptp(np.percentile(sampled.array, (1, 99))), sampled.array.shape)
     return sampled.with_array((sampled.array + noise).astype(np.float32))
-
-
-def _inside(mask: Any) -> np.ndarray:
-    index = np.argwhere(mask.inside)[::97, ::-1]
-    matrix = mask.geometry.index_to_physical
-    return np.asarray(index @ matrix[:3, :3].T + matrix[:3, 3])
 
 
 if __name__ == "__main__":

@@ -161,7 +161,8 @@ class Component(Frozen):
     @classmethod
     def _of_others(cls, error: ValidationError, name: str) -> list[str]:
         """Say of which method the settings are that a method does not know: it was changed, and they were left."""
-        unknown = [str(fault["loc"][0]) for fault in error.errors() if fault["type"] == "extra_forbidden"]
+        strange = [fault["loc"] for fault in error.errors() if fault["type"] == "extra_forbidden"]
+        unknown = [str(place[0]) for place in strange if len(place) == 1]  # deeper ones are of a setting that it knows
         others = [m for m, member in cls.members().items() if unknown and set(unknown) <= set(member.model_fields)]
         if not others:
             return []

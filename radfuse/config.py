@@ -107,7 +107,7 @@ class Tracking(Frozen):
 
 
 class Execution(Frozen):
-    """How the work is done. Nothing here changes a number, so nothing here is part of a cache key."""
+    """How the work is done. Nothing here is part of a cache key: no number changes by more than its rounding."""
 
     jobs: PositiveInt | None = Field(None, description="Processes; default: one per core.")
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 from filelock import FileLock
+from threadpoolctl import threadpool_limits
 
 from radfuse.cli.app import main
 from radfuse.data.geometry import Geometry
@@ -80,12 +81,12 @@ def pet(grid: Geometry, sphere: Mask) -> Volume:
 
 
 class InProcess:
-    """An executor without processes."""
+    """An executor without processes, which keeps the tasks that it has done."""
 
     jobs = 1
 
     def __init__(self, jobs: int | None = None) -> None:
-        pass
+        self.done: list[Any] = []
 
     def __enter__(self) -> "InProcess":
         return self
@@ -94,8 +95,19 @@ class InProcess:
         pass
 
     def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
-        for task in tasks:
-            yield task, work(task)
+        for task, found in in_turn(self, work, tasks, lost):
+            self.done.append(task)
+            yield task, found
+
+
+def in_turn(
+    executor: object, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object
+) -> Iterator[tuple[Any, Any]]:
+    """Do tasks in this process, on one thread as a worker does."""
+    for task in tasks:
+        with threadpool_limits(1):
+            found = work(task)
+        yield task, found
 
 
 def scored(
@@ -158,7 +170,7 @@ def typed(program: Callable[[], object], *words: object, cwd: Path | None = None
         redirect_stderr(told),
     ):
         patch.setattr(sys, "argv", command)
-        patch.setattr(LocalExecutor, "map", InProcess.map)
+        patch.setattr(LocalExecutor, "map", in_turn)
         patch.chdir(cwd or Path.cwd())
         logging.getLogger().addHandler(warned)
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # as workers do

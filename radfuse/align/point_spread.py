@@ -11,6 +11,7 @@ from radfuse.align.edge_spread import LEAST_EDGES, EdgeSpread, edge_spread
 from radfuse.align.resolution import Triple
 from radfuse.data.blur import COLUMN, stated_text
 from radfuse.data.geometry import Geometry
+from radfuse.data.transform import Transform
 from radfuse.data.volume import Volume
 from radfuse.errors import DataError
 
@@ -18,7 +19,7 @@ ESTIMATE, HEADER = "estimate", "header"
 Width = PositiveFloat | Literal["estimate", "header"]
 Spread = Width | tuple[Width, Width, Width]
 
-NONE_MORE: Triple = (0.0, 0.0, 0.0)
+STILL = Transform.identity()
 
 ALONG = float(np.cos(np.deg2rad(15.0)))
 """How well an axis of the scan must lie along one of the grid's for its point spread to be that axis'."""
@@ -49,7 +50,11 @@ def widest(given: Spread) -> float:
 
 
 def point_spread(
-    volume: Volume, given: Spread, grid: Geometry, scanner: Triple = NONE_MORE
+    volume: Volume,
+    given: Spread,
+    grid: Geometry,
+    scanner: Triple = (0.0, 0.0, 0.0),
+    motion: Transform = STILL,
 ) -> tuple[Triple, dict[str, Any]]:
     """Give a scan's point spread along x, y, z of the grid, and what was told from it; nothing for what was given.
 
@@ -59,12 +64,15 @@ def point_spread(
     given : the setting.
     grid : whose axes count; those of the scan may be swapped or turned round, but not be oblique to them.
     scanner : what the scanner blurs before the filter that the header states; widths of Gaussians add in squares.
+    motion : from the grid's points to the scan's, where they are two spaces: widths are the patient's millimetres, and
+        on a template that is larger than a head they are larger with it.
     """
     wanted = _along_each(given)
+    stretch = _stretch(grid, motion)
     if not is_each_scans_own(wanted):
-        x, y, z = (float(width) for width in wanted)
+        x, y, z = (float(width) * more for width, more in zip(wanted, stretch, strict=True))
         return (x, y, z), {}
-    own = _axes(volume, grid)
+    own = _axes(volume, grid, motion)
     edges = edge_spread(volume) if ESTIMATE in wanted else None
     widths: list[float] = []
     for axis, width in enumerate(wanted):
@@ -74,6 +82,7 @@ def point_spread(
             widths.append(float(np.hypot(_stated(volume, own[axis], "xyz"[axis]), scanner[axis])))
         else:
             widths.append(float(width))
+    widths = [width * more for width, more in zip(widths, stretch, strict=True)]
     x, y, z = widths
     told: dict[str, Any] = {}
     if edges is not None:
@@ -106,13 +115,21 @@ def _stated(volume: Volume, own: int, axis: str) -> float:
     return width
 
 
-def _axes(volume: Volume, grid: Geometry) -> list[int]:
+def _stretch(grid: Geometry, motion: Transform) -> list[float]:
+    """By how much a length of the scan is larger along each axis of the grid; exactly 1 under a rigid motion."""
+    lengths = np.linalg.norm(motion.array[:3, :3] @ np.asarray(grid.direction).reshape(3, 3), axis=0)
+    return [float(value) for value in np.round(1.0 / lengths, 9)]
+
+
+def _axes(volume: Volume, grid: Geometry, motion: Transform) -> list[int]:
     """For each axis of the grid, which axis of the scan lies along it."""
-    between = np.abs(np.asarray(grid.direction).reshape(3, 3).T @ np.asarray(volume.geometry.direction).reshape(3, 3))
+    scan = motion.inverse.array[:3, :3] @ np.asarray(volume.geometry.direction).reshape(3, 3)
+    scan /= np.linalg.norm(scan, axis=0)
+    between = np.abs(np.asarray(grid.direction).reshape(3, 3).T @ scan)
     if between.max(axis=1).min() < ALONG:
         raise DataError(
             f"the axes of {volume.modality} are oblique to the common grid's, so a point spread along its own axes "
             "has no x, y, z there",
-            hint=f"Give align.fwhm_mm.{volume.modality} in millimetres.",
+            hint=f"Give align.fwhm_mm.{volume.modality} as one number in millimetres.",
         )
     return [int(axis) for axis in between.argmax(axis=1)]

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer, SerializationInfo
 
 from radfuse.align.grid import carry, fit_to_image
 from radfuse.align.intensity import Intensity
-from radfuse.data.deformation import Deformation, Motion
+from radfuse.data.deformation import Motion, straight
 from radfuse.data.region import MAIN
 from radfuse.data.subject import Subject
 from radfuse.data.transform import Transform
@@ -73,8 +73,8 @@ class Drawn(Mapping[str, Mask]):
         source = self._name if self._name in drawn else next(iter(drawn))
         mask, _ = fit_to_image(drawn[source], self._subject.volumes[source].geometry, f"{source} {region}")
         if source != self._name:
-            to_common = np.linalg.inv(_linear(self._transforms[self._name]).array)
-            mask = carry(mask, grid, Transform.from_array(_linear(self._transforms[source]).array @ to_common))
+            to_common = np.linalg.inv(straight(self._transforms[self._name]).array)
+            mask = carry(mask, grid, Transform.from_array(straight(self._transforms[source]).array @ to_common))
         if not mask.voxels:
             raise DataError(
                 f"the region {region!r} has no voxel on {self._name}, whose intensity scale is read there",
@@ -90,7 +90,3 @@ class Drawn(Mapping[str, Mask]):
 
     def __len__(self) -> int:
         return len(self._found)
-
-
-def _linear(motion: Motion) -> Transform:
-    return motion.linear if isinstance(motion, Deformation) else motion

@@ -24,15 +24,7 @@ from radfuse.align.intensity.physical import Physical
 from radfuse.align.intensity.zscore import ZScore
 from radfuse.align.outlines import change, fitted, voxel_centres_mm
 from radfuse.align.partial_volume import PartialVolume
-from radfuse.align.point_spread import (
-    NONE_MORE,
-    Spread,
-    is_each_scans_own,
-    point_spread,
-    takes_header,
-    triple,
-    widest,
-)
+from radfuse.align.point_spread import STILL, Spread, is_each_scans_own, point_spread, takes_header, triple, widest
 from radfuse.align.registration import Registered, Registration
 from radfuse.align.registration.rigid import Rigid
 from radfuse.align.resolution import Triple, match
@@ -41,7 +33,7 @@ from radfuse.align.template import Template
 from radfuse.align.tissues import Tissues, check, measured
 from radfuse.component import Stage
 from radfuse.data.box import touches_border
-from radfuse.data.deformation import Motion
+from radfuse.data.deformation import Motion, straight
 from radfuse.data.geometry import Geometry
 from radfuse.data.modality import EMISSION, unit_of
 from radfuse.data.region import MAIN
@@ -100,7 +92,7 @@ class Align(Stage):
     scanner_fwhm_mm: dict[str, PositiveFloat | tuple[PositiveFloat, PositiveFloat, PositiveFloat]] = Field(
         {},
         description="By modality, what the scanner blurs beside the filter that the header states (its NEMA resolution "
-        "at the organ); added in squares where fwhm_mm is `header`.",
+        "at the organ), one number or x, y, z of the grid; added in squares where fwhm_mm is `header`.",
     )
     partial_volume: dict[str, PartialVolume] = Field(
         {}, description="By modality, how its partial-volume effect is corrected; none given: it is not."
@@ -129,6 +121,14 @@ class Align(Stage):
                 f"fwhm_mm of {', '.join(guessed)} is told from each scan, so target_fwhm_mm must be given: "
                 "all subjects have to end at one resolution"
             )
+        if matched and self.target_fwhm_mm is None and self.template is not None and self.template.stretches:
+            raise ValueError(
+                f"fwhm_mm of {', '.join(sorted(matched))} grows and shrinks with each subject on the template, so "
+                "target_fwhm_mm must be given: all subjects have to end at one resolution"
+            )
+        for name in sorted(self.scanner_fwhm_mm):
+            if not (name in self.fwhm_mm and takes_header(self.fwhm_mm[name])):
+                raise ValueError(f"scanner_fwhm_mm.{name} is only added where fwhm_mm.{name} is `header`")
         for name in sorted(name for name, given in self.fwhm_mm.items() if takes_header(given)):
             if unit_of(name) in EMISSION and name not in self.scanner_fwhm_mm:
                 raise ValueError(
@@ -138,7 +138,7 @@ class Align(Stage):
         for name, method in self.partial_volume.items():
             if name not in self.fwhm_mm:
                 raise ValueError(f"partial_volume.{name} is {method.method}, which needs fwhm_mm.{name}")
-            reach_mm = 2 * widest(self.fwhm_mm[name])
+            reach_mm = 2 * max(widest(self.fwhm_mm[name]), *triple(self.scanner_fwhm_mm.get(name, 0.0)))
             if self.margin_mm is not None and self.margin_mm < reach_mm:
                 raise ValueError(
                     f"partial_volume.{name} looks {reach_mm:g} mm around the region, twice the point spread, and "
@@ -220,7 +220,7 @@ class Align(Stage):
             share = inside_share(transforms[name].apply(voxel_centres_mm(region)), subject.volumes[name].geometry)
             if share < 1.0:
                 warnings.append(f"{100 * (1 - share):.1f} % of the region is outside the field of view of {name}")
-        spreads, blur = self._spreads(subject, grid)
+        spreads, blur = self._spreads(subject, grid, None if brought is None else transforms)
         aligned = self._without_partial_volume(aligned, placed, others, spreads)
         target = None if self.target_fwhm_mm is None else triple(self.target_fwhm_mm)
         # What was corrected has no one point spread any more.
@@ -315,18 +315,19 @@ class Align(Stage):
                 hint="Choose a smaller align.spacing_mm, or leave the subject out: so few voxels carry no texture.",
             )
 
-    def _spreads(self, subject: Subject, grid: Geometry) -> tuple[dict[str, Triple], dict[str, Any]]:
+    def _spreads(
+        self, subject: Subject, grid: Geometry, brought: Mapping[str, Motion] | None
+    ) -> tuple[dict[str, Triple], dict[str, Any]]:
         """Point spread of the scans that are there, along the grid's axes; what was measured of each."""
         spreads: dict[str, Triple] = {}
         measured: dict[str, Any] = {}
         for name, given in self.fwhm_mm.items():
             if name in subject.volumes:
-                spreads[name], found = point_spread(subject.volumes[name], given, grid, self._scanner(name))
+                motion = STILL if brought is None else straight(brought[name])
+                scan, scanner = subject.volumes[name], self.scanner_fwhm_mm.get(name, 0.0)
+                spreads[name], found = point_spread(scan, given, grid, triple(scanner), motion)
                 measured |= {name: found} if found else {}
         return spreads, measured
-
-    def _scanner(self, name: str) -> Triple:
-        return triple(self.scanner_fwhm_mm[name]) if name in self.scanner_fwhm_mm else NONE_MORE
 
     def _without_partial_volume(
         self,

@@ -14,7 +14,7 @@ from radfuse.align.grid import carry
 from radfuse.align.registration import Registration
 from radfuse.align.tissues import Tissue
 from radfuse.component import Frozen, KnownFile
-from radfuse.data.deformation import Deformation, Motion, composed, led_back
+from radfuse.data.deformation import Deformation, Motion, composed, led_back, straight
 from radfuse.data.digest import read_known
 from radfuse.data.geometry import Geometry
 from radfuse.data.reading.images import read_label_map, read_volume
@@ -26,12 +26,12 @@ from radfuse.errors import ConfigError, DataError
 HINT = "`sha256sum FILE` tells it."
 BENT = ("bspline", "demons")
 
-# Two spaces: the headers say nothing about where they meet, so the search begins at the middles too, and the gate asks
-# for no rise over the headers nor minds how far things move. Of the volume of the 152 subjects' mean (1.9 l) a brain
-# has 0.5 to 1: one of 1.6 l came out at 0.83. Across the corners of a head, 150 mm from its middle, there and back of
-# an affine map differed by 2 to 9 mm in four sequences.
+# Two spaces: the headers do not say where they meet, so the search begins at the middles too, and the gate asks nothing
+# of the headers: a scan of part of a head may leave what they had it cover. Of the volume of the 152 subjects' mean
+# (1.9 l) a brain has 0.5 to 1: one of 1.6 l came out at 0.83. Across the corners of a head, 150 mm from its middle,
+# there and back of an affine map differed by 2 to 9 mm in four sequences.
 STARTS = ("headers", "centres", "moments")
-GATE = {"min_gain": 0.0, "max_displacement_mm": 1000.0, "max_inverse_mm": 15.0, "max_volume_change": 2.5}
+GATE = {"headers": "ignored", "max_inverse_mm": 15.0, "max_volume_change": 2.5}
 
 
 def _suited(given: object) -> object:
@@ -66,7 +66,8 @@ class Template(Frozen):
     )
     registration: Annotated[Registration, BeforeValidator(_suited)] = Field(
         "affine",  # type: ignore[assignment]
-        description="How; what is left out suits two spaces: starts at headers, centres and moments, and a wide gate.",
+        description="How; what is left out suits two spaces: starts at headers, centres and moments, and a gate that "
+        "asks nothing of the headers.",
     )
     space: Literal["template", "subject"] = Field(
         "template",
@@ -85,11 +86,17 @@ class Template(Frozen):
             raise ValueError(f"a template needs `image` and its `sha256` (64 hexadecimal digits). {HINT}")
         if bool(self.mask) != bool(self.mask_sha256) or len(self.mask_sha256) not in (0, 64):
             raise ValueError(f"a template's mask needs `mask` and `mask_sha256` (64 hexadecimal digits). {HINT}")
-        if self.registration.method == "none" and self.refused == "fail":
+        linear = getattr(self.registration, "linear", self.registration)  # of a bend, what comes before it
+        if linear.method == "none" and self.refused == "fail":
             raise ValueError(
                 "a template with registration none is taken by the headers, which asks for `refused: headers`"
             )
         return self
+
+    @property
+    def stretches(self) -> bool:
+        """Whether lengths on the common grid are another measure in every subject."""
+        return self.space == "template" and self.registration.method not in ("none", "rigid")
 
     def read(self) -> Atlas:
         """Read the files, and refuse others than those meant."""
@@ -133,7 +140,8 @@ class Template(Frozen):
             )
         atlas = self.read()
         found = self.registration.build()(atlas.image, volumes[name], atlas.mask)
-        if not found.findings.get("accepted") and self.refused == "fail":
+        linear = found.findings.get("linear", found.findings)  # a bend may pass where the map that it bends did not
+        if not linear.get("accepted") and self.refused == "fail":
             why = str(found.findings.get("reason", "")).removeprefix("headers kept: ")
             raise DataError(
                 f"{name} of {subject.id} could not be brought to the template: {why}",
@@ -144,7 +152,7 @@ class Template(Frozen):
         to_reference = found.transform
         if name != reference:
             to_reference = composed(found.transform, _turned(within[name]), atlas.image.geometry)
-        grid = field_grid(atlas.image.geometry, within)
+        grid = sampling_grid(atlas.image.geometry, within)
         motions = {other: composed(to_reference, motion, grid) for other, motion in within.items()}
         findings = {"scan": name, "space": self.space, **found.findings, "volume_factor": _factor(to_reference)}
         kept = within if self.space == "subject" else motions
@@ -219,14 +227,11 @@ def _turned(motion: Motion) -> Transform:
 
 
 def _factor(motion: Motion) -> float:
-    return 1.0 / abs((motion if isinstance(motion, Transform) else motion.linear).volume_change)
+    return 1.0 / abs(straight(motion).volume_change)
 
 
-def field_grid(template: Geometry, motions: Mapping[str, Motion]) -> Geometry:
+def sampling_grid(template: Geometry, motions: Mapping[str, Motion]) -> Geometry:
     """Give the grid on which bends are sampled over the template: as fine as the finest of theirs, one step wider."""
     steps = [min(each.grid.spacing_mm) for each in motions.values() if isinstance(each, Deformation)]
     step = min(steps, default=min(template.spacing_mm))
-    grid = template.with_spacing_mm(step, step, step)
-    x, y, z = (float(value) for value in (grid.index_to_physical @ [-1.0, -1.0, -1.0, 1.0])[:3])
-    i, j, k = grid.size
-    return Geometry((i + 2, j + 2, k + 2), grid.spacing_mm, (x, y, z), grid.direction)
+    return template.with_spacing_mm(step, step, step).one_wider()

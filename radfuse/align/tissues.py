@@ -16,6 +16,8 @@ from radfuse.data.region import LEGAL_REGION, MAIN
 from radfuse.data.subject import Subject
 
 PLACES = ("image", "mask", "folder")
+IMAGE = "image.nii.gz"
+"""The file that a tool is given."""
 
 
 class Tissue(Frozen):
@@ -35,10 +37,13 @@ class Tissue(Frozen):
         "",
         description="What the tool is called with; {image}, {mask} and {folder} are filled in: "
         "`mri_synthstrip -i {image} -m {mask}`, or, with result brain_bet.nii.gz, "
-        "`hd-bet -i {image} -o {folder}/brain.nii.gz --save_bet_mask`.",
+        "`hd-bet -i {image} -o {folder}/brain.nii.gz --save_bet_mask`. It runs in {folder}: other files that it needs "
+        "are given by their whole path.",
     )
     result: str = Field(
-        "mask.nii.gz", pattern=r"^[A-Za-z0-9._-]+$", description="File in {folder} that becomes the mask; it is {mask}."
+        "mask.nii.gz",
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
+        description="File in {folder} that becomes the mask; it is {mask}.",
     )
     release: str = Field("", description="The tool's version, as you name it; results are remembered under it.")
     modality: str | None = Field(None, description="The scan that the tool is given; none given: the reference.")
@@ -47,6 +52,8 @@ class Tissue(Frozen):
     def _can_run(self) -> Tissue:
         if (self.of == "tool") != bool(self.command.strip()):
             raise ValueError(f"`command` goes with `of: tool`; found of: {self.of}, command: {self.command!r}")
+        if self.result == IMAGE:
+            raise ValueError(f"`result` is {IMAGE}, which is the image itself: a tool that fails would go unnoticed")
         if self.of == "tool":
             try:
                 parts = shlex.split(self.command)

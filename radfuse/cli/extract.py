@@ -39,7 +39,8 @@ def extract(
 
     With --manifest the files are measured as they are, and the numbers equal `pyradiomics -p`; -o names the CSV.
     With --voxelwise each chosen feature becomes a map for each volume, NaN outside of the region.
-    With --device cuda texture and maps are computed on the GPU, with the same answers; how fast is not measured.
+    With --device cuda texture is counted on the GPU, to the same bits, and maps are made there, within 1e-6 of the
+    same; how fast is not measured.
     """
     if voxelwise or feature or kernel_radius or whole_kernel:
         from radfuse.cli.voxelwise import make_maps

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radfuse.data.blur import COLUMN, Stated, stated_of
+from radfuse.data.blur import COLUMN, Stated, stated_of, stated_text
 from radfuse.data.names import FUSED
 from radfuse.data.outlines import outlines_of
 from radfuse.data.region import MAIN, Labels, Outline
@@ -188,14 +188,20 @@ def refuse(problems: Sequence[Problem]) -> None:
     raise CohortError(f"the cohort cannot be used as it is, {count}:\n" + "\n".join(lines), hint=" ".join(hints))
 
 
-def _blurs(rows: pd.DataFrame, problems: list[Problem]) -> dict[tuple[str, str], Stated | None]:
-    """What the manifest says of each image's blur."""
-    found: dict[tuple[str, str], Stated | None] = {}
+def _blurs(rows: pd.DataFrame, problems: list[Problem]) -> dict[tuple[str, str], Stated]:
+    """What the manifest says of each image's blur; of an image with a row for each region, any row may say it."""
+    found: dict[tuple[str, str], Stated] = {}
     for subject, modality, given in zip(rows["subject"], rows["modality"], rows.get(COLUMN, ()), strict=False):
         try:
-            found[subject, modality] = stated_of(given)
+            stated = stated_of(given)
         except DataError as error:
             problems.append(Problem(subject, f"{modality}: {error.message}", error.hint))
+            continue
+        if stated is None:
+            continue
+        if found.setdefault((subject, modality), stated) != stated:
+            both = f"{stated_text(found[subject, modality])!r} in one row and {stated_text(stated)!r} in another"
+            problems.append(Problem(subject, f"{modality}: {COLUMN} is {both}", "One image has one blur."))
     return found
 
 

@@ -100,6 +100,11 @@ Motion = Transform | Deformation
 """What a registration may find."""
 
 
+def straight(motion: Motion) -> Transform:
+    """Give a motion without its bend."""
+    return motion.linear if isinstance(motion, Deformation) else motion
+
+
 ROUNDS = 20  # of the fixed-point search for a bend's inverse; each shortens the rest by the bend's steepness
 
 
@@ -129,12 +134,12 @@ def composed(first: Motion, then: Motion, grid: Geometry) -> Motion:
     first, then : the space that the first leads to is the one that the second starts from.
     grid : where a field is sampled, in the space that the first starts from; as fine as the second's own.
     """
-    start, end = (each.linear if isinstance(each, Deformation) else each for each in (first, then))
+    start, end = straight(first), straight(then)
     linear = Transform.from_array(end.array @ start.array)
     if not isinstance(then, Deformation):
         return linear if isinstance(first, Transform) else Deformation(linear, first.field_mm, first.grid)
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
-    points = index @ grid.index_to_physical[:3, :3].T + grid.index_to_physical[:3, 3]
+    points = grid.centres_mm
+    there = first.apply(points)
     # start(p + field) = first(p) + then's bend there, solved for the field.
-    field = start.inverse.apply(first.apply(points) + then.bend_mm(first.apply(points))) - points
+    field = start.inverse.apply(there + then.bend_mm(there)) - points
     return Deformation(linear, field.reshape(*grid.shape, 3).astype(np.float32), grid)

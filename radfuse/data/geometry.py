@@ -66,6 +66,19 @@ class Geometry:
         index = np.array([(i, j, k, 1) for i in last[0] for j in last[1] for k in last[2]], dtype=float)
         return (index @ self.index_to_physical.T)[:, :3]
 
+    @property
+    def centres_mm(self) -> npt.NDArray[np.float64]:
+        """LPS positions of all voxel centres in the order of the array, shape (z * y * x, 3).
+
+        Examples
+        --------
+        >>> Geometry((2, 1, 2), (2.0, 1.0, 5.0)).centres_mm.tolist()
+        [[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 5.0], [2.0, 0.0, 5.0]]
+        """
+        index = np.stack(np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij"), axis=-1)[..., ::-1]
+        matrix = self.index_to_physical
+        return np.asarray(index.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3])
+
     def matches(self, other: "Geometry", tolerance_voxels: float = TOLERANCE_VOXELS) -> bool:
         """Whether every voxel centre of both grids agrees to a fraction of a voxel."""
         if self.size != other.size:
@@ -105,6 +118,19 @@ class Geometry:
         offset = np.asarray(self.direction).reshape(3, 3) @ (0.5 * (old_extent - new_extent))
         origin = tuple(float(v) for v in np.asarray(self.origin_mm) + offset)
         return replace(self, size=size, spacing_mm=spacing, origin_mm=origin)  # type: ignore[arg-type]
+
+    def one_wider(self) -> "Geometry":
+        """Add a voxel on every side.
+
+        Examples
+        --------
+        >>> wide = Geometry((2, 1, 2), (2.0, 1.0, 5.0)).one_wider()
+        >>> wide.size, wide.origin_mm
+        ((4, 3, 4), (-2.0, -1.0, -5.0))
+        """
+        i, j, k = self.size
+        x, y, z = (float(value) for value in (self.index_to_physical @ [-1.0, -1.0, -1.0, 1.0])[:3])
+        return replace(self, size=(i + 2, j + 2, k + 2), origin_mm=(x, y, z))
 
     def part(self, box: Box) -> "Geometry":
         """Give the grid of a box of this one, slices along z, y, x."""

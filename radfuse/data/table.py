@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -137,3 +138,21 @@ def feature_columns(rows: pd.DataFrame) -> list[str]:
 def context_columns(rows: pd.DataFrame) -> list[str]:
     """The context columns of `FeatureTable.rows`."""
     return [column for column in rows.columns if str(column).startswith(CONTEXT)]
+
+
+def places_by_modality(names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The places of each modality's features among some names."""
+    by_prefix: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        by_prefix.setdefault(name.partition(".")[0], []).append(place)
+    found: dict[str, list[int]] = {}
+    for prefix, places in by_prefix.items():
+        found.setdefault(modality_of(prefix), []).extend(places)
+    return {modality: np.array(sorted(places), dtype=np.intp) for modality, places in found.items()}
+
+
+def run_of(places: np.ndarray) -> slice | np.ndarray:
+    """A slice where the places follow one another, which spares the copying."""
+    if len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places

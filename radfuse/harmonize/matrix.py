@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from radfuse.data.names import modality_of
-from radfuse.data.table import BATCH, CONTEXT
+from radfuse.data.table import BATCH, CONTEXT, places_by_modality, run_of
 from radfuse.errors import DataError
 
 Array = npt.NDArray[np.float64]
@@ -29,21 +28,13 @@ def require_rows(rows: object) -> None:
 
 def by_modality(names: Sequence[str]) -> dict[str, Places]:
     """The places of the feature columns of each modality that has a batch column."""
-    prefixes: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        prefixes.setdefault(name.partition(".")[0], []).append(place)
-    labelled = {names[place] for place in prefixes.get(batch_column("").rstrip("."), ())}
-    found: dict[str, list[int]] = {}
-    for prefix, places in prefixes.items():
-        owner = modality_of(prefix)
-        if not prefix.startswith(CONTEXT) and batch_column(owner) in labelled:
-            found.setdefault(owner, []).extend(places)
-    return {modality: np.array(sorted(places), dtype=np.int64) for modality, places in found.items()}
+    known = set(names)
+    return {owner: places for owner, places in places_by_modality(names).items() if batch_column(owner) in known}
 
 
 def matrix(rows: pd.DataFrame, places: Places, modality: str) -> Array:
     """Give some columns as float64 (row, feature) in C order; a value that is missing or infinite is a DataError."""
-    values = np.ascontiguousarray(rows.iloc[:, _run(places)].to_numpy(dtype=np.float64))
+    values = np.ascontiguousarray(rows.iloc[:, run_of(places)].to_numpy(dtype=np.float64))
     require_finite(values, rows.columns, places, modality)
     return values
 
@@ -51,14 +42,14 @@ def matrix(rows: pd.DataFrame, places: Places, modality: str) -> Array:
 def put_back(rows: pd.DataFrame, changed: Mapping[str, Array], places: Mapping[str, Places]) -> pd.DataFrame:
     """Give the rows with the columns of some modalities changed, every column where it was."""
     parts = [
-        pd.DataFrame(values, columns=rows.columns[_run(places[modality])], index=rows.index)
+        pd.DataFrame(values, columns=rows.columns[run_of(places[modality])], index=rows.index)
         for modality, values in changed.items()
     ]
     done = np.concatenate([np.empty(0, dtype=np.int64), *(places[modality] for modality in changed)])
     others = np.ones(rows.shape[1], dtype=bool)
     others[done] = False
     rest = np.flatnonzero(others)
-    whole = pd.concat([*parts, rows.iloc[:, _run(rest)]], axis=1)
+    whole = pd.concat([*parts, rows.iloc[:, run_of(rest)]], axis=1)
     back = np.argsort(np.concatenate([done, rest]))
     return whole if (np.diff(back) == 1).all() else whole.iloc[:, back]
 
@@ -74,10 +65,3 @@ def require_finite(values: Array, columns: pd.Index, places: Places, where: str)
         f"such as {', '.join(bad[:3])}",
         hint="Impute before harmonising; ComBat spreads one missing value over all features.",
     )
-
-
-def _run(places: Places) -> slice | Places:
-    """A slice where the places follow one another, which spares pandas the copying."""
-    if places.size and places[-1] - places[0] + 1 == places.size and (np.diff(places) == 1).all():
-        return slice(int(places[0]), int(places[-1]) + 1)
-    return places

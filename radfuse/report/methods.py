@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -123,7 +124,7 @@ def _outlined(tissue: Any) -> str:
         return "hand or as given"
     if tissue.get("of") == "template":
         return "the template's mask"
-    program = str(tissue.get("command")).split()[0].rpartition("/")[2]
+    program = shlex.split(str(tissue.get("command")))[0].rpartition("/")[2]
     return f"{program} {tissue.get('release') or ''}".strip()
 
 

@@ -170,9 +170,7 @@ class ExportedRun(Predictor):
     @property
     def remarks(self) -> Sequence[str]:
         """What was not made sure when the export was opened, and whether it knows its own patients."""
-        if FINGERPRINTS in self.manifest.files:
-            return self.said
-        if not self.images:
+        if FINGERPRINTS in self.manifest.files or not self.images:
             return self.said
         return (*self.said, "the export does not know which images it learned from: nobody is told as seen in training")
 

@@ -118,9 +118,9 @@ class FittedRun(Predictor):
         return self.config.train.arms(self.table)
 
     def is_whole(self, arm: Arm) -> bool:
-        """Whether training ended well, as far as its record tells."""
+        """Whether training took place and ended well, as far as its record tells."""
         record = self.store.read("train", arm.name)
-        return record is None or record.done
+        return record is not None and record.done
 
     def model(self, arm: Arm) -> Any:
         """Read the pipeline that was fitted on every row."""

@@ -120,6 +120,7 @@ def measure(run: Predictor, new: Newcomers, store: Store, listener: Listener) ->
     """Take the patients through the stored stages; give, by subject, why somebody has no features."""
     run.config.align.require()
     require_tools(run.config.align)
+    devices = {stage.name: device_of(stage.name, run.config.execution.device) for stage in run.stages}
     ledger = Ledger(store, run.config, new.cohort)
     failed = dict(new.refused)
     with LocalExecutor(run.config.execution.jobs) as executor:
@@ -129,9 +130,8 @@ def measure(run: Predictor, new: Newcomers, store: Store, listener: Listener) ->
             ready = [subject for subject in new.cohort.ids if subject not in failed]
             for subject in ready:
                 scans = tuple(new.cohort.scans_of(subject)) if stage.name == "align" else ()
-                where = device_of(stage.name, run.config.execution.device)
                 key = ledger.key(stage, subject)
-                tasks.append(SubjectTask(stage, subject, scans, store.root, key, where, run.fuses))
+                tasks.append(SubjectTask(stage, subject, scans, store.root, key, devices[stage.name], run.fuses))
             standing = {t.subject: store.current(stage.name, t.subject, t.key) for t in tasks}
             records = {s: r for s, r in standing.items() if r is not None and not r.transient}
             due = [task for task in tasks if task.subject not in records]

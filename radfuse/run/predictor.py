@@ -103,7 +103,7 @@ class Predictor(ABC):
     def arms(self, names: Sequence[str] = ()) -> list[Arm]:
         """Give the arms asked for, each with a model that stands; none named is the primary one, ``all`` is every one.
 
-        An arm that could not be trained is refused by its name, and left out of ``all``.
+        An arm that was not trained, or could not be, is refused by its name, and left out of ``all``.
         """
         known = {arm.name: arm for arm in self.offered()}
         wanted = list(dict.fromkeys(names)) or [self.primary]
@@ -112,7 +112,7 @@ class Predictor(ABC):
             meant = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"the run has no arm {name!r}{meant}", hint=f"Known: {', '.join(known)}, {EVERY_ARM}.")
         if EVERY_ARM in wanted:
-            wanted = [name for name, arm in known.items() if self.is_whole(arm)]
+            wanted = [name for name, arm in known.items() if self.is_whole(arm)] or [*known]
         for name in wanted:
             self.require_arm(known[name])
         return [known[name] for name in wanted]

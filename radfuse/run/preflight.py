@@ -67,7 +67,8 @@ def foresee_regions(config: Config, cohort: Cohort, ids: Sequence[str]) -> list[
     """Follow every region of some subjects to where it is measured.
 
     Where the reference has an outline this is what align will make, voxel for voxel; an outline drawn on another
-    image is placed by its header, and registration may still move it.
+    image is placed by its header, and registration may still move it. In a template's space the patient's own
+    millimetres are all that is known beforehand: a region grows or shrinks with the head, and a verdict says so.
 
     Parameters
     ----------
@@ -187,6 +188,9 @@ class _Subject:
             verdict = (FAILS if main else NO_VALUE) if why else FINE
             if not why and voxels < self.config.cohort.few_voxels:
                 verdict, why = FEW, f"{voxels} voxels are measured, fewer than {self.config.cohort.few_voxels}"
+            template = self.config.align.template
+            if why and template is not None and template.stretches:
+                why = f"{why} (in the patient's space; on the template it will be larger or smaller)"
             yield Foreseen(
                 start.subject, start.region, ", ".join(names), start.drawn_on, start.labels, start.voxels_drawn,
                 aligned.voxels, voxels, box, verdict, why,

@@ -9,7 +9,7 @@ from typing import Any
 
 CURRENT, PRIMARY = "current", "primary"
 KEY = "radfuse.model_key"
-FACTS = ("auc", "ci_low", "ci_high", "n", "events", "fusion", "modalities", "classifier")
+FACTS = ("arm", "auc", "ci_low", "ci_high", "n", "events", "fusion", "modalities", "classifier")
 
 
 @dataclass(frozen=True)

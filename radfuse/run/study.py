@@ -27,6 +27,7 @@ from radfuse.run.controls import (
     run_controls,
     with_shared,
 )
+from radfuse.run.device import device_of
 from radfuse.run.environment import environment
 from radfuse.run.external import TABLE, external_problems, external_tables, externally_tested, require_arms
 from radfuse.run.failures import judged_key, judged_state
@@ -72,6 +73,8 @@ def run_study(session: Session) -> Judged:
     refuse([*outcome_problems(session.config, session.cohort), *external_problems(session.config)])
     refuse([problem for problem in region_problems(session.config, session.cohort) if problem.fatal])
     require_chain(session)
+    for stage in session.ledger.stages:  # a GPU that is not there is missed before hours of aligning
+        device_of(stage.name, session.config.execution.device)
     session.align()
     session.fuse()
     session.extract()

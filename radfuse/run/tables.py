@@ -180,11 +180,11 @@ def train_table(
     output.mkdir(parents=True, exist_ok=True)
     with alone(output), LocalExecutor(execution.jobs) as executor:
         began = time.perf_counter()
-        _describe(store, columns["outcome"], batches, harmonize, train)
         log = RunLog(output / "log.jsonl")
         of = Judging(store, table, train, harmonize)
         require(of, asked)
         judged = judge(store, table, train, harmonize, executor, listener, log, fusion=fusion)
+        _describe(store, columns["outcome"], batches, harmonize, train)  # what judging refuses leaves an earlier run
         listener.ended("train", time.perf_counter() - began)
         judged = with_shared(of, run_controls(of, judged, asked, executor, listener, tell=tell))
         settings = {"train": train.model_dump(mode="json"), "harmonize": harmonize.model_dump(mode="json")}

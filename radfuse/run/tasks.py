@@ -13,7 +13,7 @@ from radfuse.component import Stage
 from radfuse.data.cohort import Scan
 from radfuse.data.reading.images import read_mask
 from radfuse.data.subject import Subject
-from radfuse.errors import RadfuseError, StageError
+from radfuse.errors import ConfigError, RadfuseError, StageError
 from radfuse.run import subjects, tissues
 from radfuse.run.store import Record, Store, digests, file_digest
 
@@ -114,7 +114,8 @@ def _failure(stage: str, item: str, key: str, seconds: float, error: Exception) 
         what=f"{message} ({notes})" if notes else message,
         hint=error.hint if isinstance(error, RadfuseError) else "This is a fault of radfuse; the record has the trace.",
         trace="" if expected else "".join(traceback.format_exception(error)),
-        transient=not expected or isinstance(error, StageError),
+        # Settings name files by content, wherever they lie: that one is not there, no key knows.
+        transient=not expected or isinstance(error, ConfigError | StageError),
     )
 
 

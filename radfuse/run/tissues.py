@@ -11,7 +11,7 @@ from typing import Any
 
 from radfuse.align.grid import fit_to_image
 from radfuse.align.stage import Align
-from radfuse.align.tissues import Tissue
+from radfuse.align.tissues import IMAGE, Tissue
 from radfuse.data.reading.images import read_label_map, write_mask, write_volume
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Volume
@@ -61,7 +61,7 @@ def outline(tissue: Tissue, volume: Volume, output: Path) -> tuple[list[str], Ma
     StageError : the tool failed, took over an hour, or left no mask on the image's grid; the next run tries again.
     """
     with tempfile.TemporaryDirectory(prefix="radfuse-") as folder:
-        image, result = Path(folder) / "image.nii.gz", Path(folder) / tissue.result
+        image, result = Path(folder) / IMAGE, Path(folder) / tissue.result
         write_volume(image, volume)
         command = tissue.arguments(image=str(image), mask=str(result), folder=folder)
         _run(command, folder)
@@ -79,9 +79,16 @@ def outline(tissue: Tissue, volume: Volume, output: Path) -> tuple[list[str], Ma
 
 
 def _run(command: list[str], folder: str) -> None:
+    # The tool starts in another folder, where a path relative to this one leads nowhere.
+    program = Path(shutil.which(command[0]) or command[0]).absolute()
     try:
         done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, check=False
+            [str(program), *command[1:]],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LIMIT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise _failed(command, f"it took more than {LIMIT_S:g} s") from error

@@ -330,9 +330,9 @@ def _withdraw_primary(trained: Trained) -> None:
     with suppress(mlflow.MlflowException):  # a server without a registry, of which registering has warned
         for model in client.search_registered_models(f"name LIKE '{registered_name(trained.name, '')}%'", 1000):
             if PRIMARY in model.aliases and model.name != registered_name(trained.name, declared):
-                # Studies `a` and `a-b` begin alike; the run that made the model has the arm's name.
-                made = client.get_run(client.get_model_version(model.name, model.aliases[PRIMARY]).run_id)
-                if model.name == registered_name(trained.name, made.info.run_name):
+                # Studies `a` and `a-b` begin alike; the version has the arm's name.
+                version = client.get_model_version(model.name, model.aliases[PRIMARY])
+                if model.name == registered_name(trained.name, version.tags.get("radfuse.arm", "")):
                     client.delete_registered_model_alias(model.name, PRIMARY)
 
 

@@ -243,7 +243,7 @@ class Train(Stage):
         ]
 
     def _declared(self, predictions: Predictions) -> tuple[str, ...]:
-        """The same, from what was run; none where no single modality was.
+        """Name the two arms of the primary comparison from what was run; none where no single modality was.
 
         Arms that could not be trained are not among the predictions: the first modality is that of a joined arm, else
         another one would quietly take its place.

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from radfuse.data.names import fused_modalities, is_fused
+from radfuse.data.table import places_by_modality
 from radfuse.train.clinical import CLINICAL, hide
 from radfuse.train.scores import Bootstrap
 from radfuse.train.statistics import percentile_interval
-from radfuse.train.steps.features import Features, features_of, places_by_modality
+from radfuse.train.steps.features import Features, features_of
 
 WITHHELD = "withheld"
 COLUMNS = ("arm", WITHHELD, "auc", "ci_low", "ci_high")

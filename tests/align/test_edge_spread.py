@@ -106,6 +106,18 @@ def test_the_headers_word_adds_to_the_scanners_blur_in_squares_and_along_the_sca
         point_spread(ct, "header", upright)
     with pytest.raises(ValidationError, match=r"give scanner_fwhm_mm\.PET too"):
         Align.model_validate({"fwhm_mm": {"PET": "header"}, "target_fwhm_mm": 7})
+    with pytest.raises(ValidationError, match="looks 10 mm around the region"):
+        Align.model_validate(
+            {
+                "fwhm_mm": {"PET": "header"},
+                "scanner_fwhm_mm": {"PET": (4.0, 4.0, 5.0)},
+                "partial_volume": {"PET": "rbv"},
+                "margin_mm": 9.0,
+            }
+        )
+    for given in ({}, {"PET": 6.0}, {"PET": "estimate"}, {"CT": "header"}):
+        with pytest.raises(ValidationError, match=r"scanner_fwhm_mm\.PET is only added where fwhm_mm\.PET is `header`"):
+            Align.model_validate({"fwhm_mm": given, "target_fwhm_mm": 7, "scanner_fwhm_mm": {"PET": 5.0}})
 
 
 def test_align_matches_each_scan_from_what_its_header_states() -> None:

@@ -35,6 +35,17 @@ def test_the_true_motion_passes(judge: Judge) -> None:
     assert found.findings["inverse_consistency_mm"] == pytest.approx(0.0)
 
 
+def test_where_headers_are_ignored_nothing_is_held_against_them(judge: Judge) -> None:
+    still = Judge.over(judge.fixed, judge.fixed, 20_000)
+    found = Gate(headers="ignored").judge(still, shift(0.0), lambda: shift(0.0))
+    assert found.findings["accepted"]
+    assert found.findings["overlap"] == pytest.approx(1.0)
+    assert not Gate().judge(still, shift(0.0), lambda: shift(0.0)).findings["accepted"]
+    far = Gate(headers="ignored", min_overlap=0.95).judge(judge, shift(8.0), lambda: shift(-8.0))
+    # 51 of 58 mm: the field ends half a voxel beyond the last centre.
+    assert far.findings["reason"] == "headers kept: 88 % of the points stay inside, fewer than 95 %"
+
+
 @pytest.mark.parametrize(
     ("gate", "found", "back", "reason"),
     [

@@ -11,10 +11,11 @@ from contracts.test_registration import CT_VALUES, FIXED, MOVING, PET_VALUES, bo
 from pydantic import ValidationError
 
 from radfuse.align.grid import carry, resample
+from radfuse.align.point_spread import point_spread
 from radfuse.align.registration.affine import Affine
 from radfuse.align.stage import Align
 from radfuse.align.template import Atlas, Template
-from radfuse.data.deformation import Deformation, composed
+from radfuse.data.deformation import Deformation, composed, straight
 from radfuse.data.geometry import Geometry
 from radfuse.data.reading.images import write_mask, write_volume
 from radfuse.data.subject import Subject
@@ -167,16 +168,48 @@ def test_the_mask_comes_back_through_a_bend_as_through_the_shift_that_it_is() ->
     np.testing.assert_array_equal(there.array, straight.array)
 
 
-def test_a_refused_map_fails_the_subject_or_trusts_its_headers_as_declared(files: dict[str, Any]) -> None:
-    deaf = {**QUICK, "gate": {"min_gain": 50.0}, "starts": ["headers"], "search_mm": 4.0, "turns_deg": [5.0]}
-    given = Subject("S7", {"MR": body(FIXED, Transform.identity(), PET_VALUES, "MR")}, {})
-    given = replace(given, masks={"MR": ball(FIXED, Transform.identity())})
-    with pytest.raises(DataError, match="MR of S7 could not be brought to the template: mutual information") as caught:
-        study(files, template={"registration": deaf})(given)
+@pytest.mark.parametrize("bends", [False, True], ids=["linear", "a bend that passes"])
+def test_a_refused_map_fails_the_subject_or_trusts_its_headers_as_declared(files: dict[str, Any], bends: bool) -> None:
+    strict = {**QUICK, "gate": {"max_inverse_mm": 1e-9}, "starts": ["headers"], "search_mm": 4.0, "turns_deg": [5.0]}
+    lenient = {"max_inverse_mm": 50.0, "min_gain": 0.0}
+    way = {"method": "demons", "linear": strict, "gate": lenient} if bends else strict
+    beside = rigid(0.0, (9.0, 0.0, 0.0))
+    given = Subject("S7", {"MR": body(FIXED, beside, PET_VALUES, "MR")}, {"MR": ball(FIXED, Transform.identity())})
+    with pytest.raises(DataError, match="MR of S7 could not be brought to the template: registering back") as caught:
+        study(files, template={"registration": way})(given)
     assert "refused: headers" in caught.value.hint
-    out = study(files, template={"registration": deaf, "refused": "headers"})(given)
-    assert not out.findings["align"]["template"]["accepted"]
-    assert out.transforms["MR"] == Transform.identity()
+    out = study(files, template={"registration": way, "refused": "headers"})(given)
+    assert out.findings["align"]["template"]["accepted"] is bends
+    assert isinstance(out.transforms["MR"], Deformation if bends else Transform)
+    assert straight(out.transforms["MR"]) == Transform.identity()
+
+
+@pytest.mark.parametrize("elsewhere_mm", [0.0, -30.0])
+def test_part_of_a_head_is_brought_to_its_place_wherever_its_headers_had_put_it(
+    files: dict[str, Any], elsewhere_mm: float
+) -> None:
+    part = Geometry((40, 36, 14), FIXED.spacing_mm, (0.0, 0.0, 38.0 + elsewhere_mm))
+    scan = body(part, rigid(0.0, (0.0, 0.0, -elsewhere_mm)), CT_VALUES, "MR")
+    template = Template.model_validate({**files, "registration": {**QUICK, "method": "rigid"}})
+    placed = template.place(Subject("S1", {"MR": scan}), "MR", {"MR": Transform.identity()})
+    wanted = BALL_MM + np.array([0.0, 0.0, elsewhere_mm])
+    assert np.linalg.norm(placed.motions["MR"].apply(BALL_MM) - wanted) < 2.0
+
+
+def test_a_point_spread_is_the_patients_and_grows_with_the_head_on_the_template(files: dict[str, Any]) -> None:
+    grown = Transform.from_array(np.diag([0.5, 0.8, 1.0, 1.0]))  # the template is larger along x and y
+    grid, scan = Geometry((8, 8, 8), (2.0, 2.0, 2.0)), Geometry((4, 4, 4), (1.0, 1.0, 1.0))
+    pet = Volume(np.zeros((4, 4, 4), np.float32), scan, "PET", "SUV", header_fwhm_mm=(3.0, 3.0, 3.0))
+    assert point_spread(pet, (4.0, 4.0, 4.0), grid, motion=grown)[0] == pytest.approx((8.0, 5.0, 4.0))
+    assert point_spread(pet, "header", grid, (4.0, 4.0, 4.0), grown)[0] == pytest.approx((10.0, 6.25, 5.0))
+    assert point_spread(pet, 4.0, grid, motion=rigid(8.0, (1.0, 2.0, 3.0)))[0] == (4.0, 4.0, 4.0)
+    with pytest.raises(DataError, match="oblique"):
+        point_spread(pet, "header", grid, motion=rigid(30.0, (0.0, 0.0, 0.0)))
+    out = study(files, fwhm_mm={"MR": 4.0}, target_fwhm_mm=9.0)(patient())
+    lengths = np.linalg.norm(out.transforms["MR"].array[:3, :3], axis=0)  # type: ignore[union-attr]
+    assert out.findings["align"]["resolution"]["MR"]["source_fwhm_mm"] == pytest.approx(4.0 / lengths)
+    plain = {**files, "registration": "rigid"}
+    assert study(plain, fwhm_mm={"MR": 4.0}, template={"registration": "rigid"}).target_fwhm_mm is None
 
 
 def test_a_subject_without_the_scan_that_leads_fails_by_name(files: dict[str, Any]) -> None:
@@ -188,10 +221,11 @@ def test_what_is_left_out_suits_two_spaces(files: dict[str, Any]) -> None:
     plain = Template.model_validate(files).registration
     assert isinstance(plain, Affine)
     assert plain.starts == ("headers", "centres", "moments")
-    assert (plain.gate.min_gain, plain.gate.max_volume_change) == (0.0, 2.5)
-    own = Template.model_validate({**files, "registration": {"method": "rigid", "gate": {"min_gain": 0.1}}})
+    assert (plain.gate.headers, plain.gate.max_volume_change) == ("ignored", 2.5)
+    asked = {"headers": "judged", "min_gain": 0.1}
+    own = Template.model_validate({**files, "registration": {"method": "rigid", "gate": asked}})
     gate = own.registration.gate  # type: ignore[attr-defined]
-    assert (gate.min_gain, gate.max_displacement_mm) == (0.1, 1000.0)
+    assert (gate.headers, gate.min_gain, gate.max_inverse_mm) == ("judged", 0.1, 15.0)
     bent = Template.model_validate({**files, "registration": "bspline"}).registration
     assert bent.linear == plain  # type: ignore[attr-defined]
     assert Template.model_validate(Template.model_validate(files).model_dump(mode="json")) == Template.model_validate(
@@ -205,6 +239,9 @@ def test_what_is_left_out_suits_two_spaces(files: dict[str, Any]) -> None:
         ({"template": {"image": "mni.nii"}}, "needs `image` and its `sha256`"),
         ({"template": {"mask_sha256": ""}}, "mask needs `mask` and `mask_sha256`"),
         ({"template": {"registration": "none"}}, "asks for `refused: headers`"),
+        ({"template": {"registration": {"method": "demons", "linear": "none"}}}, "asks for `refused: headers`"),
+        ({"template": {"registration": {"method": "rigid", "gate": {"min_gain": 0.1}}}}, "set `headers: judged` too"),
+        ({"template": {}, "fwhm_mm": {"PET": 6.0}}, "grows and shrinks with each subject"),
         ({"template": None, "tissues": {"brain": "template"}}, "align.template.mask"),
         ({"tissues": {"main": "manifest"}}, "means something else"),
         ({"tissues": {"a brain": "manifest"}}, "must be a letter"),
@@ -212,6 +249,8 @@ def test_what_is_left_out_suits_two_spaces(files: dict[str, Any]) -> None:
         ({"tissues": {"brain": {"of": "tool", "command": "bet {image} {out}"}}}, "must hold {image}"),
         ({"tissues": {"brain": {"of": "tool", "command": "bet {image.real}"}}}, "must hold {image}"),
         ({"tissues": {"brain": {"of": "tool", "command": "bet '{image}"}}}, "cannot be read"),
+        ({"tissues": {"brain": {"of": "tool", "command": "x {image}", "result": "image.nii.gz"}}}, "the image itself"),
+        ({"tissues": {"brain": {"of": "tool", "command": "x {image}", "result": ".."}}}, "should match pattern"),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_door(files: dict[str, Any], settings: Any, said: str) -> None:

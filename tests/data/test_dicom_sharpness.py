@@ -60,6 +60,15 @@ def test_a_blur_that_cannot_be_read_is_a_problem_of_its_subject(given: str) -> N
     assert any(each.subject == "S1" and given in each.what and "5 x 5 x 3" in each.what for each in problems)
 
 
+def test_any_row_of_an_image_may_say_its_blur_and_no_two_may_differ() -> None:
+    rows = {"subject": "S1", "modality": "CT", "image": "a.nii.gz", "mask": "m.nii.gz", "label": [1, 2, 3]}
+    drawn = pd.DataFrame(rows | {"region": ["tumour", "node", "fat"], COLUMN: ["", "- x - x 3", ""]})
+    cohort = Cohort.assemble(drawn, {}, Columns(), Path("/nowhere"))
+    assert [scan.header_fwhm_mm for scan in cohort.scans] == [(None, None, 3.0)]
+    problems = Cohort.assemble(drawn.assign(**{COLUMN: ["3", "", "4"]}), {}, Columns(), Path("/nowhere")).problems
+    assert any("'3 x 3 x 3' in one row and '4 x 4 x 4' in another" in each.what for each in problems)
+
+
 @pytest.mark.parametrize("widths", [(5.0, 5.0, 3.5), (None, None, 3.0), None])
 def test_blur_is_read_as_it_is_written(widths: Stated | None) -> None:
     assert stated_of(stated_text(widths)) == widths

@@ -364,7 +364,7 @@ def test_halved_weights_come_back_as_float32_and_only_kernels_are_rounded():
 def test_damaged_weights_are_refused(tmp_path):
     damaged = tmp_path / "w.safetensors"
     damaged.write_bytes(SHIPPED.read_bytes()[:-1] + b"\0")
-    with pytest.raises(DataError, match="expected " + SHIPPED_SHA256):
+    with pytest.raises(ConfigError, match="expected " + SHIPPED_SHA256):
         MdAFuse(weights=str(damaged), sha256=SHIPPED_SHA256).build("cpu")
 
 

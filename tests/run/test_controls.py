@@ -1,13 +1,13 @@
 """Controls on a run: beside the arms, never over them; resumable; shown only while they belong to the present arms."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import InProcess
 
 from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError
@@ -29,20 +29,6 @@ from radfuse.run.store import Store, file_digest
 from radfuse.train.stage import Train
 
 TRAIN = Train.model_validate({"fusions": ["early"], "splits": {"folds": 2, "repeats": 1}, "bootstrap": 20})
-
-
-class InProcess:
-    """An executor without processes, which counts its tasks."""
-
-    jobs = 1
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
-        for task in tasks:
-            self.done += 1
-            yield task, work(task)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +67,7 @@ def trained(once: tuple[Path, Judged], table: FeatureTable, tmp_path: Path) -> t
 def controlled(of: Judging, judged: Judged, asked: Asked, lines: list[str] | None = None) -> tuple[Judged, int]:
     executor = InProcess()
     tell = (lambda line: None) if lines is None else lines.append
-    return run_controls(of, judged, asked, executor, Silent(), tell=tell), executor.done  # type: ignore[arg-type]
+    return run_controls(of, judged, asked, executor, Silent(), tell=tell), len(executor.done)  # type: ignore[arg-type]
 
 
 def test_controls_stand_beside_the_arms_and_are_not_done_twice(

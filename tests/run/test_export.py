@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from conftest import InProcess
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -39,7 +40,6 @@ from radfuse.fuse.mdafuse import MdAFuse
 from radfuse.fuse.networks.weights import save_weights
 from radfuse.run import export, exported, predict
 from radfuse.run.demo import write_demo
-from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.export import export_run
 from radfuse.run.exported import EXPORT, ExportedRun, Known, open_predictor
 from radfuse.run.fitted import FittedRun
@@ -69,14 +69,6 @@ SETTINGS = (
 LONELY = "phantom-003"
 
 
-class InProcess(LocalExecutor):
-    """An executor without processes."""
-
-    def map(self, work: Any, tasks: Any, lost: Any) -> Any:
-        for task in tasks:
-            yield task, work(task)
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dozen phantoms with a finished run; one of them is alone in its batch, so that its model names it."""
@@ -87,7 +79,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts.to_csv(folder / "clinical.csv")
     config = read_config(settings, SETTINGS)
     with Session(config, folder) as session:
-        session.executor = executor = InProcess(1)
+        session.executor = executor = InProcess()  # type: ignore[assignment]
         session.align()
         session.fuse()
         table = session.extract() and session.table()

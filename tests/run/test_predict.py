@@ -238,6 +238,19 @@ def copy(demo: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+def test_arms_that_were_never_trained_are_left_out_of_all(copy: Path) -> None:
+    there = [arm.name for arm in FittedRun.open(copy).arms(["all"])]
+    shutil.rmtree(copy / "train" / "intermediate")
+    opened = FittedRun.open(copy)
+    assert [arm.name for arm in opened.arms(["all"])] == [name for name in there if name != "intermediate"]
+    with pytest.raises(StageError, match="intermediate was not trained"):
+        opened.arms(["intermediate"])
+    shutil.rmtree(copy / "train")
+    with pytest.raises(StageError, match="was not trained"):
+        opened.arms(["all"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [Align, Fuse, Extract])
 def test_a_run_of_another_version_is_refused(demo: Path, stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     then = stage.version

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+import torch
 import yaml
 from conftest import radfuse
 from radiomics import imageoperations
@@ -16,7 +17,7 @@ from radfuse.data.geometry import Geometry
 from radfuse.data.phantom import Phantom
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask
-from radfuse.errors import CohortError
+from radfuse.errors import CohortError, ConfigError
 from radfuse.extract.minimum import refusal, region_measured
 from radfuse.run.demo import write_cohort
 from radfuse.run.preflight import Foreseen
@@ -134,6 +135,11 @@ def test_few_voxels_are_a_warning_and_no_failure(tmp_path: Path) -> None:
     folder = study_of(tmp_path, [8.0] * 4, cohort__few_voxels=100_000)
     found = foreseen(folder)
     assert {each.verdict for each in found.values()} == {"few"}
+    brought = {"align__template": {"image": "mni.nii.gz", "sha256": "0" * 64}}
+    on_template = foreseen(study_of(tmp_path / "brought", [8.0] * 4, cohort__few_voxels=100_000, **brought))
+    assert {each.why.partition(" (")[2] for each in on_template.values()} == {
+        "in the patient's space; on the template it will be larger or smaller)"
+    }
     assert [p.what for p in problems_of(read_config(folder / "radfuse.yaml")) if p.subject] == []
     done = radfuse("validate", cwd=folder)
     assert done.returncode == 0, done.stdout
@@ -173,6 +179,15 @@ def test_derived_regions_that_cannot_be_are_named(tmp_path: Path, regions, align
         with Session(config, folder) as session, pytest.raises(CohortError, match=message):
             run_study(session)
         assert not (folder / "runs" / "main" / "align").exists()
+
+
+def test_a_gpu_that_is_not_there_is_missed_before_anything_is_aligned(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = study_of(tmp_path, [8.0] * 4)
+    config = read_config(folder / "radfuse.yaml", ["execution.device=cuda"])
+    with Session(config, folder) as session, pytest.raises(ConfigError, match="finds no CUDA device"):
+        run_study(session)
+    assert not (folder / "runs" / "main" / "align").exists()
 
 
 def test_a_modality_without_parameters_is_named_before_hours_are_spent(tmp_path: Path) -> None:

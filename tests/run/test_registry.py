@@ -10,12 +10,12 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import InProcess
 
 from radfuse.config import Tracking
 from radfuse.data.table import FeatureTable
 from radfuse.harmonize.combat import ComBat
 from radfuse.harmonize.stage import Harmonize
-from radfuse.run.executors.local import LocalExecutor
 from radfuse.run.judging import judge
 from radfuse.run.logs import RunLog
 from radfuse.run.models import load_model
@@ -31,14 +31,6 @@ from radfuse.train.stage import Train
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own packages warn of each other
 
 NAME, ARM = "phantoms-early-logistic", "early-logistic"
-
-
-class InProcess(LocalExecutor):
-    """An executor without processes."""
-
-    def map(self, work: Any, tasks: Any, lost: Any) -> Any:
-        for task in tasks:
-            yield task, work(task)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         bootstrap=20,
     )  # fmt: skip
     harmonize, store = Harmonize(harmonizer=ComBat(protect=("age",))), Store(folder / "runs" / "main")
-    judged = judge(store, table, train, harmonize, InProcess(1), Silent(), RunLog(folder / "log.jsonl"))
+    judged = judge(store, table, train, harmonize, InProcess(), Silent(), RunLog(folder / "log.jsonl"))  # type: ignore[arg-type]
     judged = replace(judged, auc=judged.auc[judged.auc["arm"] == ARM])  # an arm less is a second less
     settings = {"train": train.model_dump(mode="json")}
     return Trained(store, folder, "phantoms", Tracking(), table, settings, judged, {"features": "f" * 64})
@@ -187,7 +179,7 @@ def test_who_is_registered_and_how() -> None:
     assert found is not None
     assert found.name == "it_s-single-CT_node_x-logistic"
     assert found.aliases == ("current",)
-    assert found.tags == {"radfuse.version": "1", "radfuse.auc": "0.6", KEY: "k"}
+    assert found.tags == {"radfuse.version": "1", "radfuse.arm": other["arm"], "radfuse.auc": "0.6", KEY: "k"}
     assert registration("primary", "s", arm, "", "k", {}) is None, "nothing was declared"
 
 

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import radfuse
-from threadpoolctl import threadpool_limits
+from conftest import InProcess, radfuse
 from typer.testing import CliRunner
 
 from radfuse.cli.app import app
@@ -39,24 +37,6 @@ from radfuse.train.stage import Train
 from radfuse.train.steps.stable import Stable
 
 QUICK = ["align.registration=none", "fuse.methods=[average]", "stability.repeats=2", "execution.jobs=1"]
-
-
-class InProcess:
-    """An executor without processes, which counts its tasks and works on one thread, as a worker process does."""
-
-    def __init__(self) -> None:
-        self.done: list[Any] = []
-        self.jobs = 1
-
-    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
-        for task in tasks:
-            self.done.append(task)
-            with threadpool_limits(1):
-                result = work(task)
-            yield task, result
-
-    def __exit__(self, *ended: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from radfuse.align.stage import Align
 from radfuse.align.template import Template
 from radfuse.component import BY_CONTENT, Frozen
 from radfuse.config import families
-from radfuse.errors import DataError, StageError
+from radfuse.errors import ConfigError, DataError, StageError
 from radfuse.fuse.stage import Fuse
 from radfuse.run.ledger import DECIDING
 from radfuse.run.store import Record, Redo, Store, digest, digests, write_text
@@ -104,6 +104,10 @@ def test_bad_data_is_not_tried_again_and_a_failing_machine_is(store: Store) -> N
     def empty(folder: Path) -> tuple[list[str], dict[str, object]]:
         raise DataError("the mask is empty")
 
+    def absent(folder: Path) -> tuple[list[str], dict[str, object]]:
+        raise ConfigError("weights not found: w.safetensors")  # which lie elsewhere, and keys do not know where
+
+    assert Redo().wants(recorded(store, "fuse", "p1", "k", absent))
     assert Redo().wants(recorded(store, "align", "p1", "k", full))
     assert not Redo().wants(recorded(store, "align", "p2", "k", empty))
     assert Redo(failed=True).wants(store.read("align", "p2"))

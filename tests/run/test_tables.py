@@ -2,14 +2,14 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import InProcess
 
 from radfuse.errors import ConfigError, DataError, StageError
-from radfuse.run.executors.local import LocalExecutor
+from radfuse.run.controls import Asked
 from radfuse.run.export import export_run
 from radfuse.run.exported import ExportedRun, open_predictor
 from radfuse.run.fitted import FittedRun
@@ -22,14 +22,7 @@ QUICK = (
     "train.splits={folds: 2, repeats: 1}", "train.fusions=[early, late]", "train.bootstrap=20", "train.explain=null",
     "train.operating=null", "execution.jobs=1",
 )  # fmt: skip
-
-
-class InProcess(LocalExecutor):
-    """An executor without processes."""
-
-    def map(self, work: Any, tasks: Any, lost: Any) -> Any:
-        for task in tasks:
-            yield task, work(task)
+GIVEN = {"outcome": "y", "batch": "site", "protect": "age"}
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +39,10 @@ def tabled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = {"y": outcome, "site": np.where(np.arange(n) % 3, "north", "south"), "age": 60.0 + np.arange(n) % 7}
     pd.DataFrame(values, index).to_csv(folder / "F.csv")
     pd.DataFrame(facts, index).to_csv(folder / "S.csv")
-    given = {"outcome": "y", "batch": "site", "protect": "age"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("radfuse.run.tables.LocalExecutor", InProcess)
         patch.setattr("radfuse.run.tables.tracked", lambda trained, places: trained.judged)
-        train_table(folder / "F.csv", folder / "S.csv", given, "all", QUICK, folder / "RUN", Silent())
+        train_table(folder / "F.csv", folder / "S.csv", GIVEN, "all", QUICK, folder / "RUN", Silent())
     return folder
 
 
@@ -112,6 +104,19 @@ def test_new_rows_follow_the_policies(tabled: Path, tmp_path: Path) -> None:
     assert "leave the cell empty" in caught.value.hint
     with pytest.raises(ConfigError, match="was trained on a feature table"):
         predict_patients(*given, [], tmp_path / "scores.csv", Silent())
+
+
+@pytest.mark.parametrize(
+    ("fusion", "control", "said"), [("best", (), "--fusion best"), ("all", ("shuffle:MR",), "expected a modality")]
+)
+def test_what_is_refused_leaves_the_run_as_it_was(
+    tabled: Path, fusion: str, control: tuple[str, ...], said: str
+) -> None:
+    before = (tabled / "RUN" / "run.yaml").read_bytes()
+    given = {**GIVEN, "protect": None}, fusion, QUICK, tabled / "RUN", Silent(), Asked(control)
+    with pytest.raises(ConfigError, match=said):
+        train_table(tabled / "F.csv", tabled / "S.csv", *given)
+    assert (tabled / "RUN" / "run.yaml").read_bytes() == before
 
 
 def test_one_that_was_changed_or_is_of_another_version_is_refused(

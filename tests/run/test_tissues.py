@@ -133,6 +133,17 @@ def test_a_tool_that_is_not_there_is_told_before_work_begins(tmp_path: Path, sca
     assert "broken drew no outline" in record.what
 
 
+def test_a_tool_may_be_named_by_a_path_from_here(tmp_path: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "draw"
+    program.write_text(f"#!{sys.executable}\n{TOOL}")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    align = study(tmp_path, command=f"./draw {{image}} {{mask}} {tmp_path / 'seen.txt'} draws")
+    require_tools(align)
+    record = aligned(tmp_path, align, scan)
+    assert record.done, record.what
+
+
 def test_what_align_would_lack_is_told_by_validate(tmp_path: Path, scan: Scan) -> None:
     rows = [("subject", "modality", "image", "mask", "region", "y")]
     rows += [("p1", "CT", scan.image.name, "p1_mask.nii.gz", name, "1") for name in ("brain", "tumour")]

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radfuse.train.steps.features import features_of, places_by_modality
+from radfuse.data.table import places_by_modality
+from radfuse.train.steps.features import features_of
 
 
 @pytest.fixture

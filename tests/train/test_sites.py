@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import LeaveOneGroupOut
 
+from radfuse.align.stage import Align
 from radfuse.config import Config, families
 from radfuse.data.table import FeatureTable
 from radfuse.errors import ConfigError
@@ -55,6 +56,9 @@ def test_settings_without_a_method_mean_stratified_folds_as_ever():
         Train(splits={"fold": 3})
     with pytest.raises(ValidationError, match=r"folds is a setting of stratified; to change the method give all of it"):
         Train(splits={"method": "leave_one_site_out", "folds": 3})
+    with pytest.raises(ValidationError, match=r"gate.far: unknown setting") as caught:
+        Align(registration={"method": "rigid", "gate": {"far": 3}})
+    assert "to change the method" not in str(caught.value)  # it has a gate
 
 
 @pytest.mark.parametrize("splits", [Stratified(folds=2, repeats=3), LeaveOneSiteOut(site="hospital")])

@@ -1,6 +1,6 @@
 """Leaving out unstable features: which, by whose measurements, and the proof that nothing leaks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import InProcess
 
 from radfuse.data.repeatability import agreement
 from radfuse.data.table import FeatureTable
@@ -218,18 +219,6 @@ def test_permuted_outcomes_keep_the_same_features(table: FeatureTable, unsteady:
 # In a study.
 
 
-class InProcess:
-    """An executor without processes, which counts its tasks."""
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any], lost: object) -> Iterator[tuple[Any, Any]]:
-        for task in tasks:
-            self.done += 1
-            yield task, work(task)
-
-
 def judged(root: Path, table: FeatureTable, train: Train) -> tuple[pd.DataFrame, int]:
     executor = InProcess()
     found = judge(
@@ -237,7 +226,7 @@ def judged(root: Path, table: FeatureTable, train: Train) -> tuple[pd.DataFrame,
         RunLog(root / "log.jsonl"),
     )  # fmt: skip
     assert not found.failed
-    return found.auc, executor.done
+    return found.auc, len(executor.done)
 
 
 def test_a_study_judges_by_the_measurements_on_disk_and_keeps_none_in_its_models(

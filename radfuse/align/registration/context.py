@@ -8,7 +8,7 @@ context: Heinrich et al. 2013, doi:10.1007/978-3-642-40811-3_24, eq. 3].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -35,14 +35,14 @@ AROUND_BODY = 2  # voxels of about 3 mm
 
 def context(image: npt.NDArray[np.float32]) -> Features:
     """Give the self-similarity context, (z, y, x, 12), between 0 and 1; any unit, the contrast cancels."""
+    from scipy.ndimage import gaussian_filter
+
     steps = [way * np.eye(3, dtype=int)[axis] * APART for axis in range(3) for way in (-1, 1)]
     wide = np.pad(image.astype(np.float32), APART, mode="edge")
     shape = image.shape
 
     def moved(step: npt.NDArray[np.int_]) -> Features:
         return wide[tuple(slice(APART + s, APART + s + n) for s, n in zip(step, shape, strict=True))]
-
-    from scipy.ndimage import gaussian_filter
 
     pairs = [(a, b) for a, b in combinations(steps, 2) if ((a - b) ** 2).sum() == SEVERAL]
     apart = np.stack([gaussian_filter((moved(a) - moved(b)) ** 2, PATCH, truncate=3.0) for a, b in pairs], axis=-1)
@@ -157,8 +157,6 @@ class Contexts:
         to_index = np.linalg.inv(self.grid.index_to_physical) @ start.inverse.array
         seen = inside.astype(np.float32)
         found = Likeness(self.points_mm - centre, self.wanted, context(array), seen, to_index, centre, 0.0)
-        from dataclasses import replace
-
         return replace(found, least=share * found.at(start)[1])
 
 
@@ -188,7 +186,5 @@ def _even(grid: Geometry) -> Geometry:
 
 def _carried(volume: Volume, grid: Geometry, motion: Transform) -> tuple[Features, npt.NDArray[np.bool_]]:
     """Sample a volume on a grid under a map, continued beyond its edges, and say where it was inside."""
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1)[..., ::-1]
-    matrix = grid.index_to_physical
-    found = sample(volume, motion.apply(index.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]))
+    found = sample(volume, motion.apply(grid.centres_mm))
     return found.values.reshape(grid.shape).astype(np.float32), found.inside.reshape(grid.shape)

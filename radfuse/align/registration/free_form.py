@@ -99,11 +99,8 @@ def field_grid(image: Geometry, step_mm: float) -> Geometry:
 
 def widened(linear: Transform, field_mm: npt.NDArray[Any], grid: Geometry) -> Deformation:
     """Carry a field one step beyond its grid, so that voxels just outside the outer centres bend as those do."""
-    i, j, k = grid.size
-    x, y, z = (float(value) for value in (grid.index_to_physical @ [-1.0, -1.0, -1.0, 1.0])[:3])
-    wide = Geometry((i + 2, j + 2, k + 2), grid.spacing_mm, (x, y, z), grid.direction)
     padded = np.pad(field_mm, ((1, 1), (1, 1), (1, 1), (0, 0)), mode="edge")
-    return Deformation(linear, np.ascontiguousarray(padded, dtype=np.float32), wide)
+    return Deformation(linear, np.ascontiguousarray(padded, dtype=np.float32), grid.one_wider())
 
 
 @contextmanager
@@ -134,7 +131,7 @@ def _field_of(bend: Any, grid: Geometry) -> npt.NDArray[np.float64]:
 def _bend_on(grid: Geometry, bent: Motion) -> npt.NDArray[np.float32]:
     if isinstance(bent, Transform):
         return np.zeros((*grid.shape, 3), np.float32)
-    return bent.bend_mm(_centres_mm(grid)).reshape(*grid.shape, 3).astype(np.float32)
+    return bent.bend_mm(grid.centres_mm).reshape(*grid.shape, 3).astype(np.float32)
 
 
 def _alike(target: Volume, moving: Volume, linear: Transform, bent: Motion) -> Volume:
@@ -142,7 +139,7 @@ def _alike(target: Volume, moving: Volume, linear: Transform, bent: Motion) -> V
 
     What a moving value becomes is learned where the best map so far puts it.
     """
-    points = _centres_mm(target.geometry)
+    points = target.geometry.centres_mm
     wanted = target.array.ravel().astype(np.float64)
     here, there = sample(moving, linear.apply(points)), sample(moving, bent.apply(points))
     if not there.inside.any():
@@ -156,9 +153,3 @@ def _alike(target: Volume, moving: Volume, linear: Transform, bent: Motion) -> V
     place = np.bincount(level, values, LEVELS)[used] / count[used]
     mapped = np.where(here.inside, np.interp(here.values, place, mean), wanted)
     return target.with_array(mapped.reshape(target.array.shape).astype(np.float32))
-
-
-def _centres_mm(grid: Geometry) -> npt.NDArray[np.float64]:
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
-    matrix = grid.index_to_physical
-    return np.asarray(index @ matrix[:3, :3].T + matrix[:3, 3])

@@ -7,11 +7,11 @@ gate asks for more than a rise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from radfuse.align.grid import lattice_mm
 from radfuse.align.registration import Registered
@@ -27,6 +27,11 @@ MIN_SHARED = 0.1  # fewer points that meet under the headers, and those say noth
 class Gate(Frozen):
     """What a transform must show to replace the headers' alignment."""
 
+    headers: Literal["judged", "ignored"] = Field(
+        "judged",
+        description="`judged`: what is found must beat the headers' alignment. `ignored`: the headers do not say where "
+        "the two belong, so that min_gain and max_displacement_mm are not asked; what `align.template` takes.",
+    )
     min_gain: NonNegativeFloat = Field(
         0.25, description="Mutual information must rise by this share of what it is under the headers."
     )
@@ -41,11 +46,18 @@ class Gate(Frozen):
         1.3, gt=1.0, description="An affine map may let nothing grow or shrink in volume by more than this factor."
     )
 
+    @model_validator(mode="after")
+    def _asks_what_it_hears(self) -> Gate:
+        for name in ("min_gain", "max_displacement_mm"):
+            if self.headers == "ignored" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is held against the headers, which are `ignored`; set `headers: judged` too")
+        return self
+
     def judge(self, judge: Judge, found: Transform, back: Callable[[], Transform]) -> Registered:
         """Decide between the headers and what was found.
 
-        Headers under which fewer than a tenth of the points meet are no alignment: then nothing has to be gained on
-        them, and how far the scans move apart from them says nothing.
+        Headers that are ignored, or under which fewer than a tenth of the points meet, are no alignment: then nothing
+        has to be gained on them, and how far the scans move apart from them says nothing.
 
         Parameters
         ----------
@@ -55,7 +67,7 @@ class Gate(Frozen):
         """
         header = Transform.identity()
         corners = judge.fixed.geometry.corners_mm
-        shared = judge.shared(header) >= MIN_SHARED
+        shared = self.headers == "judged" and judge.shared(header) >= MIN_SHARED
         before, after, overlap = judge.compare(header, found) if shared else judge.alone(found)
         displacement = found.displacement_mm(corners)
         measured: dict[str, Any] = {
@@ -73,7 +85,8 @@ class Gate(Frozen):
                 reason = f"registering back ends {apart:.1f} mm off, more than {self.max_inverse_mm:g} mm"
         if reason:
             return Registered(header, {"accepted": False, "reason": f"headers kept: {reason}", **measured})
-        why = "clearly better than the headers" if shared else "under the headers the scans hardly meet"
+        unsaid = "under the headers the scans hardly meet" if self.headers == "judged" else "the headers are ignored"
+        why = "clearly better than the headers" if shared else unsaid
         return Registered(found, {"accepted": True, "reason": why, **measured})
 
     def _objection(self, before: float, after: float, displacement_mm: float, overlap: float, volume: float) -> str:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from radfuse.align.registration.context import Likeness
+from radfuse.align.registration.context import UNLIKE, Likeness
 from radfuse.align.registration.gate import MIN_SHARED
 from radfuse.align.registration.histogram import information
 from radfuse.align.registration.similarity import BINS, sample, sample_points_mm
@@ -74,8 +74,6 @@ class Objective:
 
     def wanting(self, share: float) -> Objective:
         """Ask for a share of the points that the headers, or else the sizes, could put inside."""
-        from dataclasses import replace
-
         inside = self.at(Transform.identity())[1]
         possible = inside if inside >= MIN_SHARED * len(self.rows) else min(len(self.rows), self._possible())
         return replace(self, least=share * possible)
@@ -89,7 +87,7 @@ class Objective:
     def __call__(self, motion: Transform) -> float:
         """Give the mutual information, or minus one where too few points meet."""
         value, inside = self.at(motion)
-        return value if inside >= max(1.0, self.least) else -1.0
+        return value if inside >= max(1.0, self.least) else UNLIKE
 
     def _possible(self) -> float:
         extent = np.ptp(self.points_mm, axis=0).prod()
@@ -114,7 +112,7 @@ def coarse(
             for place in _best(objective, turn, anchor + wide)[:BRANCHES]:
                 shift = place[1].apply([objective.centre_mm])[0] - objective.centre_mm
                 found += _best(objective, turn, shift + fine)[:1]
-    best = [motion for value, motion in sorted(found, key=lambda each: -each[0]) if value > -1.0]
+    best = [motion for value, motion in sorted(found, key=lambda each: -each[0]) if value > UNLIKE]
     return apart(best, objective.centre_mm)[:KEPT]
 
 
@@ -160,7 +158,7 @@ class Together:
     def __call__(self, motion: Transform) -> float:
         """Give the weighted sum, or minus one where too few points meet."""
         one, other = self.information(motion), self.likeness(motion)
-        return -1.0 if -1.0 in (one, other) else self.weight * one + other
+        return UNLIKE if UNLIKE in (one, other) else self.weight * one + other
 
 
 def climb(objective: Hill, start: Transform, freedom: Literal["rigid", "affine"], tolerance_mm: float) -> Transform:

@@ -133,7 +133,7 @@ class Judge:
         return float(sample(self.moving, motion.apply(self.points_mm)).inside.mean())
 
     def alone(self, found: Motion) -> tuple[float, float, float]:
-        """Give what `compare` gives, for scans that do not meet under the headers.
+        """Give what `compare` gives, where the headers do not say how the scans meet.
 
         The similarity before is 0, and the overlap is the share of the points that the moving image has room for.
         """

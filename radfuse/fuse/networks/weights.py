@@ -20,7 +20,7 @@ HINT = (
 
 def read_weights(path: Path, sha256: str) -> bytes:
     """Read a weight file and make sure that it is the one meant."""
-    return read_known(path, sha256, "weights", HINT, other=DataError)
+    return read_known(path, sha256, "weights", HINT)
 
 
 def load_weights(network: nn.Module, content: bytes, source: str) -> None:

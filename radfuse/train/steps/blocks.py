@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from radfuse.data.table import CONTEXT, GROUP
-from radfuse.train.steps.features import features_of, places_by_modality
+from radfuse.data.table import CONTEXT, GROUP, places_by_modality
+from radfuse.train.steps.features import features_of
 from radfuse.train.steps.imputer import MISSING
 
 

@@ -3,14 +3,12 @@
 A look-up of thousands of columns by name takes a data frame milliseconds: a step takes the rows apart once.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from radfuse.data.names import modality_of
-from radfuse.data.table import CONTEXT
+from radfuse.data.table import CONTEXT, run_of
 
 
 class Features(NamedTuple):
@@ -45,21 +43,3 @@ def places_of(columns: list[str], wanted: list[str]) -> slice | np.ndarray:
         return slice(len(wanted))
     place = {column: i for i, column in enumerate(columns)}
     return run_of(np.array([place[column] for column in wanted], dtype=np.intp))
-
-
-def run_of(places: np.ndarray) -> slice | np.ndarray:
-    """A slice where the places follow one another, which spares the copying."""
-    if len(places) and (np.diff(places) == 1).all():
-        return slice(int(places[0]), int(places[-1]) + 1)
-    return places
-
-
-def places_by_modality(names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The places of each modality's features."""
-    by_prefix: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        by_prefix.setdefault(name.partition(".")[0], []).append(place)
-    found: dict[str, list[int]] = {}
-    for prefix, places in by_prefix.items():
-        found.setdefault(modality_of(prefix), []).extend(places)
-    return {modality: np.array(sorted(places), dtype=np.intp) for modality, places in found.items()}

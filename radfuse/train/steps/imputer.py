@@ -7,9 +7,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from radfuse.data import table
-from radfuse.data.table import CONTEXT
+from radfuse.data.table import CONTEXT, places_by_modality
 from radfuse.errors import DataError
-from radfuse.train.steps.features import Features, features_of, places_by_modality, places_of
+from radfuse.train.steps.features import Features, features_of, places_of
 
 MISSING = f"{CONTEXT}{table.MISSING}"
 
