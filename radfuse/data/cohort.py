@@ -18,6 +18,9 @@ from radfuse.data.region import MAIN, Labels, Outline
 from radfuse.data.table import BATCH, GROUP, OUTCOME
 from radfuse.errors import CohortError, ConfigError, DataError
 
+UNSET = "CHANGE_ME"
+"""What `radfuse init` writes as the outcome where it knows none."""
+
 LEGAL_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 LEGAL_MODALITY = re.compile(r"^[A-Za-z0-9_]{1,32}$")
 
@@ -154,7 +157,7 @@ class Cohort:
         ids = list(dict.fromkeys(scan.subject for scan in scans))
         subjects, faults = subject_facts(ids, tables, columns, chosen)
         problems += faults
-        problems += _scan_problems(scans, chosen, named[0])
+        problems += _scan_problems(scans, chosen, named[0], manifest[["subject", "modality"]])
         return cls(scans, chosen, subjects, tuple(problems), named)
 
     @property
@@ -243,7 +246,7 @@ def _manifest_problems(scans: Sequence[Scan], modalities: Sequence[str]) -> list
     return problems
 
 
-def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str], main: str) -> list[Problem]:
+def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str], main: str, listed: pd.DataFrame) -> list[Problem]:
     """What leaves a subject out without stopping the others, as far as the file system tells."""
     problems = []
     masked = any(scan.mask is not None for scan in scans)
@@ -255,7 +258,9 @@ def _scan_problems(scans: Sequence[Scan], modalities: Sequence[str], main: str) 
         for modality in [m for m in modalities if any(scan.modality == m for scan in scans)]:
             if modality not in own:
                 hint = "Add its row to the manifest, or let cohort.missing be keep."
-                problems.append(Problem(subject, f"has no {modality} scan", hint, fatal=False, absent=True))
+                others = [m for m in listed.loc[listed["subject"] == subject, "modality"] if m not in modalities]
+                beside = f"; its rows beside the study's are {', '.join(others)}" if others else ""
+                problems.append(Problem(subject, f"has no {modality} scan{beside}", hint, fatal=False, absent=True))
                 continue
             scan = own[modality]
             masks = dict.fromkeys(path for path, _ in scan.drawn)
@@ -312,7 +317,8 @@ def _find(
         every = [str(column) for table in tables.values() for column in table.columns]
         close = difflib.get_close_matches(source, every, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
-        problems.append(Problem("", f"no table has a column {source!r}{meant}", f"Columns known, by table: {known}."))
+        what = "cohort.outcome is still CHANGE_ME" if source == UNSET else f"no table has a column {source!r}{meant}"
+        problems.append(Problem("", what, f"Name a column of a table in cohort.tables; known, by table: {known}."))
         return None
     if len(holders) > 1:
         problems.append(Problem("", f"column {source!r} is in {' and in '.join(holders)}", "Rename one of them."))

@@ -79,13 +79,8 @@ def _align(align: Settings) -> str:
         judged = ", judged" if method_of(registration) == "demons" else ","
         text += f" Registration was {method_of(registration)}{judged} by mutual information [@mattes]"
         gate = _part(registration, "gate")
-        if "min_gain" in gate:
-            text += (
-                "; a transform replaced the headers' alignment only if mutual information rose by at least "
-                f"{100 * gate['min_gain']:g} %"
-            )
-            if "max_displacement_mm" in gate:
-                text += f" and no corner moved further than {gate['max_displacement_mm']:g} mm"
+        if gate:
+            text += f"; a transform replaced the headers' alignment only if {joined(_asked(gate))}"
         text += "."
     text += _to_template(_part(align, "template"), align.get("reference"))
     corrected = {name: method_of(each) for name, each in _part(align, "partial_volume").items()}
@@ -101,6 +96,18 @@ def _align(align: Settings) -> str:
     if set(_part(align, "fwhm_mm")) - set(corrected):
         text += " The inputs of fusion, and only they, were blurred to a common point spread."
     return text
+
+
+def _asked(gate: Mapping[str, Any]) -> list[str]:
+    """What a gate asks of a transform, in words."""
+    told = {
+        "min_gain": lambda value: f"mutual information rose by at least {100 * value:g} %",
+        "max_displacement_mm": lambda value: f"no corner moved further than {value:g} mm",
+        "min_overlap": lambda value: f"at least {100 * value:g} % of the points stayed inside",
+        "max_inverse_mm": lambda value: f"registering back ended within {value:g} mm",
+    }
+    against_headers = () if gate.get("headers", "judged") == "judged" else ("min_gain", "max_displacement_mm")
+    return [words(gate[name]) for name, words in told.items() if name in gate and name not in against_headers]
 
 
 def _to_template(template: Settings, reference: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -61,15 +62,20 @@ def compose(study: Study, title: str, examples: int, resamples: int, seed: int) 
     return _html(title, study, sections), kept
 
 
+BACKTICKED = re.compile(r"`([^`]+)`")
+
+
 def _html(title: str, study: Study, sections: Sequence[Section]) -> str:
     import jinja2
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     folder = files("radfuse.report")
     style = (folder / "page.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    # Commands and settings stand between backticks, in text that has been escaped.
+    environment.filters["code"] = lambda text: Markup(BACKTICKED.sub(r"<code>\1</code>", str(escape(text))))
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     version = study.environment.get("radfuse", "")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from radfuse.data.cohort import UNSET
 from radfuse.data.modality import unit_of
 from radfuse.data.reading.tables import read_manifest, read_table
 from radfuse.errors import ConfigError
@@ -70,7 +71,10 @@ def write_study(manifest: Path, tables: Sequence[Path], outcome: str | None, stu
         every = [str(column) for table in facts.values() for column in table.columns]
         close = difflib.get_close_matches(outcome, every, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else f"; found {', '.join(every) or 'no table'}"
-        raise ConfigError(f"no --table has a column {outcome!r}{meant}", hint="Give the table with --table.")
+        raise ConfigError(
+            f"no --table has a column {outcome!r}{meant}",
+            hint="Name a column of those tables, or give a further --table.",
+        )
     root = manifest.resolve().parent
     guessed = outcome or _guess_outcome(facts)
     found = {modality: _guess_batch(facts, modality) for modality in modalities}
@@ -80,7 +84,7 @@ def write_study(manifest: Path, tables: Sequence[Path], outcome: str | None, stu
         root=root,
         manifest=manifest.name,
         tables=", ".join(_relative(path, root) for path in tables),
-        outcome=guessed or "CHANGE_ME",
+        outcome=guessed or UNSET,
         outcome_note="" if outcome else "; a guess, check it",
         modalities=", ".join(modalities),
         reference=modalities[0],

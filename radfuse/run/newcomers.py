@@ -46,6 +46,10 @@ class Newcomers:
     seen: Mapping[str, str]
     notes: tuple[str, ...]
 
+    def was_seen(self, subject: str) -> bool | None:
+        """Whether the run learned from this patient; None where there are no images by which to tell."""
+        return subject in self.seen if self.cohort.scans else None
+
 
 def read_newcomers(run: Predictor, manifest: Path, tables: Sequence[Path], arms: Sequence[Arm]) -> Newcomers:
     """Read a manifest of new patients, with image paths from its folder, and what the tables tell of them.

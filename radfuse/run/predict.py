@@ -200,7 +200,7 @@ def score(
     nothing = {"score": float("nan"), "missing": "", "harmonised": ""}
     return pd.DataFrame(
         [
-            {"subject": subject, "arm": arm.name, "seen_in_training": subject in new.seen, "error": ""}
+            {"subject": subject, "arm": arm.name, "seen_in_training": new.was_seen(subject), "error": ""}
             | nothing
             | found.get((subject, arm.name), {"error": failed[subject].what if subject in failed else ""})
             for subject in new.cohort.ids

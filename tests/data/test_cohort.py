@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from radfuse.data.cohort import Cohort, Columns
+from radfuse.data.cohort import UNSET, Cohort, Columns
 from radfuse.data.reading.tables import read_manifest, read_table
 from radfuse.errors import CohortError
 
@@ -107,6 +108,12 @@ def test_a_missing_modality_or_file_leaves_only_its_subject_out(files: Path) -> 
     assert cohort.fatal == []
     assert {(p.subject, p.absent) for p in cohort.problems} == {("p2", True), ("p3", False)}
     assert "has no PET scan" in messages(cohort)
+    misnamed = manifest_of(files)
+    misnamed.loc[3, "modality"] = "PTE"
+    found = messages(Cohort.assemble(misnamed, clinical(), COLUMNS, files, modalities=["CT", "PET"]))
+    assert "has no PET scan; its rows beside the study's are PTE" in found
+    unset = Cohort.assemble(manifest_of(files), clinical(), replace(COLUMNS, outcome=UNSET), files)
+    assert "cohort.outcome is still CHANGE_ME" in messages(unset)
     assert "CT mask not found" in messages(cohort)
 
 

@@ -75,6 +75,9 @@ def test_imputation_and_selection_are_told_whatever_is_chosen() -> None:
         ({"fwhm_mm": {"PET": 6, "CT": 1}, "partial_volume": {"PET": "rbv"}}, "common point spread", "Intensities"),
         ({"registration": "demons"}, "Registration was demons, judged by mutual information", "demons, by"),
         ({"registration": "bspline"}, "Registration was bspline, by mutual information", "judged"),
+        ({"registration": {"method": "rigid", "gate": {"min_gain": 0.3}}},
+         "only if mutual information rose by at least 30 %, no corner moved further than 60 mm, at least 50 % of the "
+         "points stayed inside and registering back ended within 4 mm.", "judged"),
         ({"template": {"image": "/data/mni.nii.gz", "sha256": "0" * 64}, "reference": "CT"},
          "Of each subject CT was brought to the template mni.nii.gz by affine registration, and with it", "data"),
         ({"template": {"image": "mni.nii", "sha256": "0" * 64, "space": "subject", "modality": "PET"}},

@@ -326,7 +326,7 @@ def test_an_empty_study_says_what_is_absent_and_what_to_run() -> None:
 
 def test_arms_without_the_declared_comparison_are_no_answer(study: Study) -> None:
     html = Report(resamples=5, examples=0)(replace(study, contrast=None, predictions=None)).html
-    assert "The comparison declared in `train.primary` was not run" in html
+    assert "The comparison declared in <code>train.primary</code> was not run" in html  # backticks are for terminals
 
 
 def test_images_are_made_for_the_examples_asked_for(study: Study) -> None:
