@@ -251,11 +251,16 @@ def permuted_table(draws: pd.DataFrame, auc: pd.DataFrame) -> pd.DataFrame:
         p = chance_p(true, values.tolist())
         reading = (
             f"Under {len(values)} permuted outcomes {arm} reaches {values.mean():.2f} on average ({low:.2f} to "
-            f"{high:.2f}), and its {true:.2f} or more with p = {p:.3g}."
+            f"{high:.2f}), and its {true:.2f} or more with p = {p:.3g}{_at_the_least(p, len(values))}."
         )
         rows.append({"arm": arm, "permutations": len(values), "auc": true, "null_mean": values.mean(), "null_low": low,
                      "null_high": high, "p": p, "p_adjusted": adjusted[arm], "reading": reading})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _at_the_least(p: float, count: int) -> str:
+    """Say where permutations are too few for a smaller p."""
+    return f", the smallest that {count} permutations can give" if p == 1 / (count + 1) else ""
 
 
 def _bar(auc: pd.DataFrame, arm: str, controlled: str, declared: str, classifier: str) -> str | None:
@@ -294,7 +299,7 @@ def _reading(row: dict[str, object]) -> str:
     if gain <= 0:
         what = "there was no gain that could vanish"
     elif left <= 0:
-        what = "the gain vanishes"
+        what = "the gain vanishes" if count > 1 else "the gain vanishes in this one draw"
     elif lowest <= 0:
         what = "these draws do not tell what is left from 0"
     else:

@@ -243,6 +243,8 @@ def test_a_gain_that_stays_or_never_was_is_called_so() -> None:
     poor = AUC.assign(auc=[0.70, 0.75, 0.72, 0.69])
     (none,) = control_table(draws_of("shuffle:PET", "early", 0.6), poor, "CT", "logistic")["reading"]
     assert "there was no gain that could vanish" in none
+    (once,) = control_table(draws_of("shuffle:PET", "early", 0.6), AUC, "CT", "logistic")["reading"]
+    assert once.endswith("the gain vanishes in this one draw.")
 
 
 def test_the_p_of_permutations_worked_by_hand() -> None:
@@ -253,6 +255,8 @@ def test_the_p_of_permutations_worked_by_hand() -> None:
     assert table.loc["single-CT", "p"] == 3 / 20
     assert table.loc["early", "p_adjusted"] == 2 / 20  # one draw of the other arm reaches 0.9
     assert table.loc["early", "null_mean"] == pytest.approx(0.5)
+    assert table.loc["early", "reading"].endswith("p = 0.05, the smallest that 19 permutations can give.")
+    assert table.loc["single-CT", "reading"].endswith("p = 0.15.")
 
 
 def test_shuffling_a_modality_takes_its_gain_away_and_permuting_takes_everything(make_table, harmonizer) -> None:
