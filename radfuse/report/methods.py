@@ -101,13 +101,14 @@ def _align(align: Settings) -> str:
 def _asked(gate: Mapping[str, Any]) -> list[str]:
     """What a gate asks of a transform, in words."""
     told = {
-        "min_gain": lambda value: f"mutual information rose by at least {100 * value:g} %",
-        "max_displacement_mm": lambda value: f"no corner moved further than {value:g} mm",
-        "min_overlap": lambda value: f"at least {100 * value:g} % of the points stayed inside",
-        "max_inverse_mm": lambda value: f"registering back ended within {value:g} mm",
+        "min_gain": ("mutual information rose by at least {:g} %", 100),
+        "max_displacement_mm": ("no corner moved further than {:g} mm", 1),
+        "min_overlap": ("at least {:g} % of the points stayed inside", 100),
+        "max_inverse_mm": ("registering back ended within {:g} mm", 1),
     }
     against_headers = () if gate.get("headers", "judged") == "judged" else ("min_gain", "max_displacement_mm")
-    return [words(gate[name]) for name, words in told.items() if name in gate and name not in against_headers]
+    asked = [name for name in told if name in gate and name not in against_headers]
+    return [told[name][0].format(told[name][1] * gate[name]) for name in asked]
 
 
 def _to_template(template: Settings, reference: Any) -> str:
