@@ -3,12 +3,13 @@
 A look-up of thousands of columns by name takes a data frame milliseconds: a step takes the rows apart once.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from radfuse.data.table import CONTEXT, run_of
+from radfuse.errors import DataError
 
 
 class Features(NamedTuple):
@@ -21,6 +22,14 @@ class Features(NamedTuple):
     def together(self) -> pd.DataFrame:
         """Give the rows: features first, then the context."""
         return pd.concat([pd.DataFrame(self.values, self.context.index, self.names), self.context], axis=1)
+
+    def refusing(self, wrong: np.ndarray, what: str, hint: str) -> Self:
+        """Give these back when no value is wrong; else raise a DataError that counts them and names the first."""
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            first = f"first {self.names[column]!r} of subject {self.context.index[row]}"
+            raise DataError(f"{int(wrong.sum())} {what}, {first}", hint=hint)
+        return self
 
 
 def features_of(rows: pd.DataFrame, wanted: list[str] | None = None) -> Features:

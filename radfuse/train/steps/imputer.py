@@ -67,15 +67,11 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _finite(rows: pd.DataFrame, wanted: list[str] | None = None) -> Features:
     features = features_of(rows, wanted)
-    infinite = np.argwhere(np.isinf(features.values))
-    if len(infinite):
-        row, column = infinite[0]
-        raise DataError(
-            f"{len(infinite)} feature values are infinite, first {features.names[column]!r} "
-            f"of subject {rows.index[row]}",
-            hint="Drop the column or the subject; an infinite value has no place in a mean.",
-        )
-    return features
+    return features.refusing(
+        np.isinf(features.values),
+        "feature values are infinite",
+        "Drop the column or the subject; an infinite value has no place in a mean.",
+    )
 
 
 def _medians(values: np.ndarray) -> np.ndarray:

@@ -38,12 +38,8 @@ class Scaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _finite(rows: pd.DataFrame, wanted: list[str] | None = None) -> Features:
     features = features_of(rows, wanted)
-    wrong = np.argwhere(~np.isfinite(features.values))
-    if len(wrong):
-        row, column = wrong[0]
-        raise DataError(
-            f"{len(wrong)} values are not finite after harmonisation, first {features.names[column]!r} "
-            f"of subject {rows.index[row]}",
-            hint="A harmoniser must give a finite value for every finite value.",
-        )
-    return features
+    return features.refusing(
+        ~np.isfinite(features.values),
+        "values are not finite after harmonisation",
+        "A harmoniser must give a finite value for every finite value.",
+    )
