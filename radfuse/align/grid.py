@@ -88,6 +88,14 @@ def carry(mask: Mask, grid: Geometry, transform: Motion, supersampling: int = 1)
     return Mask(inside.astype(np.uint8), grid)
 
 
+def field_of_view(scan: Geometry, grid: Geometry, transform: Motion) -> Mask:
+    """Tell which voxels of a grid have their centre in a scan, which ends half a voxel beyond its outer centres."""
+    import SimpleITK as sitk
+
+    whole = Mask(np.ones(scan.shape, np.uint8), scan).to_sitk()
+    return Mask((_resample(whole, grid, transform, sitk.sitkNearestNeighbor, 0.0) > 0).astype(np.uint8), grid)
+
+
 def _covered(mask: Mask, region: object, grid: Geometry, transform: Motion, along: int) -> npt.NDArray[np.float64]:
     """Give the share of the points of each voxel, ``along`` on each axis and evenly spread, that are in the region."""
     import SimpleITK as sitk

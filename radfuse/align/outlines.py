@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from radfuse.align.grid import fit_to_image
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask
@@ -40,9 +37,3 @@ def change(before: Mask, after: Mask) -> dict[str, float]:
         "after_ml": after.volume_ml,
         "relative": after.volume_ml / before.volume_ml - 1.0,
     }
-
-
-def voxel_centres_mm(mask: Mask) -> npt.NDArray[np.float64]:
-    """Give the places of a region's voxels, (n, 3) in LPS mm."""
-    matrix = mask.geometry.index_to_physical
-    return np.asarray(np.argwhere(mask.inside)[:, ::-1] @ matrix[:3, :3].T + matrix[:3, 3])

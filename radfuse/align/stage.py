@@ -16,13 +16,14 @@ from radfuse.align.grid import (
     carry,
     crop,
     crop_to,
+    field_of_view,
     inside_share,
     lattice_mm,
     resample,
 )
 from radfuse.align.intensity.physical import Physical
 from radfuse.align.intensity.zscore import ZScore
-from radfuse.align.outlines import change, fitted, voxel_centres_mm
+from radfuse.align.outlines import change, fitted
 from radfuse.align.partial_volume import PartialVolume
 from radfuse.align.point_spread import STILL, Spread, is_each_scans_own, point_spread, takes_header, triple, widest
 from radfuse.align.registration import Registered, Registration
@@ -47,7 +48,7 @@ class Align(Stage):
     """Register, resample once, carry the region over, match the resolution of fusion's inputs."""
 
     name: ClassVar[str] = "align"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     reference: str | None = Field(
         None, description="The modality whose frame and region lead; none given: the subject's first."
@@ -217,9 +218,9 @@ class Align(Stage):
         for name, region in placed.items():
             if touches_border(region.inside):
                 warnings.append(f"the region measured in {name} touches the border of the grid")
-            share = inside_share(transforms[name].apply(voxel_centres_mm(region)), subject.volumes[name].geometry)
-            if share < 1.0:
-                warnings.append(f"{100 * (1 - share):.1f} % of the region is outside the field of view of {name}")
+        views = {name: field_of_view(subject.volumes[name].geometry, grid, transforms[name]) for name in aligned}
+        for name, region in placed.items():
+            warnings += self._outside(name, region, views[name])
         spreads, blur = self._spreads(subject, grid, None if brought is None else transforms)
         aligned = self._without_partial_volume(aligned, placed, others, spreads)
         target = None if self.target_fwhm_mm is None else triple(self.target_fwhm_mm)
@@ -253,6 +254,7 @@ class Align(Stage):
             transforms=transforms,
             regions=others,
             absent=absent,
+            seen={name: view for name, view in views.items() if not view.inside.all()},
         ).with_findings(self.name, findings)
 
     def _reference(self, subject: Subject) -> str:
@@ -314,6 +316,21 @@ class Align(Stage):
                 f"expected at least {self.min_voxels}",
                 hint="Choose a smaller align.spacing_mm, or leave the subject out: so few voxels carry no texture.",
             )
+
+    def _outside(self, name: str, region: Mask, view: Mask) -> list[str]:
+        """Say how much of a region a scan does not cover; refuse one of which it shows too little."""
+        left = region.within(view).voxels
+        if left < self.min_voxels:
+            raise DataError(
+                f"the field of view of {name} holds {left} of the region's {region.voxels} voxels, expected at least "
+                f"{self.min_voxels}",
+                hint="Is it the right scan, and did its registration go wrong? If it shows another part of the body, "
+                "leave it out of the manifest.",
+            )
+        if left == region.voxels:
+            return []
+        share = 1.0 - left / region.voxels
+        return [f"{share:.1%} of the region is outside the field of view of {name}, and not measured there"]
 
     def _spreads(
         self, subject: Subject, grid: Geometry, brought: Mapping[str, Motion] | None

@@ -1,7 +1,8 @@
 """One patient's images while they travel through align, fuse and extract."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 from radfuse.data.deformation import Motion
@@ -23,6 +24,8 @@ class Subject:
     findings : by stage, plain JSON values worth keeping (gate decisions, volume changes, skipped work).
     regions : further regions than that of ``masks``: by the region's name, then by the volume's.
     absent : further regions that the study measures and this subject does not have, each with the reason.
+    seen : by volume, the part of the grid that its scan covers, where that is not all of it. Masks are whole; what is
+        measured in a volume is its mask `cut` to this.
     """
 
     id: str
@@ -33,6 +36,16 @@ class Subject:
     findings: Mapping[str, Any] = field(default_factory=dict)
     regions: Mapping[str, Mapping[str, Mask]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    seen: Mapping[str, Mask] = field(default_factory=dict)
+
+    def cut(self, name: str, mask: Mask) -> Mask:
+        """Cut a region to what the scan of a volume covers: beyond it there are no values, only padding."""
+        return mask.within(self.seen.get(name))
+
+    def seen_by_all(self, names: Iterable[str]) -> Mask | None:
+        """Give the part of the grid that the scans of several volumes cover; None where that is all of it."""
+        parts = [self.seen[name] for name in names if name in self.seen]
+        return reduce(Mask.within, parts) if parts else None
 
     def with_findings(self, stage: str, found: Mapping[str, Any]) -> "Subject":
         """Add what a stage found."""

@@ -20,7 +20,7 @@ from radfuse.extract.perturbations import Perturb, Perturbation
 from radfuse.extract.perturbations.alignment import Alignment
 from radfuse.extract.perturbations.contour import Contour
 from radfuse.extract.perturbations.growth import Growth
-from radfuse.extract.perturbations.moving import Matrix, Motion, joined, moved_region, moved_volume
+from radfuse.extract.perturbations.moving import Matrix, Motion, joined, moved_region, moved_view, moved_volume
 from radfuse.extract.perturbations.noise import Noise
 from radfuse.extract.perturbations.rotation import Rotation
 from radfuse.extract.perturbations.translation import Translation
@@ -174,7 +174,8 @@ def _move(subject: Subject, motions: Sequence[Motion], seeds: Sequence[list[int]
 
     volumes = {name: along(volume) for name, volume in subject.volumes.items()}
     matched = {name: along(volume) for name, volume in subject.matched.items()}
-    return _with_masks(replace(subject, volumes=volumes, matched=matched), region)
+    seen = {name: moved_view(view, *back(view.geometry, name)) for name, view in subject.seen.items()}
+    return _with_masks(replace(subject, volumes=volumes, matched=matched, seen=seen), region)
 
 
 def _step(subject: Subject, names: Sequence[str], perturb: Perturb, region_only: bool, seeds: list[int]) -> Subject:
@@ -214,7 +215,8 @@ def _cropped(subject: Subject, margin_mm: float) -> Subject:
             cut[id(mask)] = Mask(np.ascontiguousarray(mask.array[box]), mask.geometry.part(box), mask.label)
         return cut[id(mask)]
 
-    return replace(_with_masks(subject, part), volumes=volumes, matched={})
+    seen = {name: part(view) for name, view in subject.seen.items()}
+    return replace(_with_masks(subject, part), volumes=volumes, matched={}, seen=seen)
 
 
 def _box(masks: Sequence[Mask], margin_mm: float) -> Box:

@@ -11,7 +11,7 @@ from radfuse.data.names import column
 from radfuse.data.region import LEGAL_REGION
 from radfuse.data.row import FeatureRow
 from radfuse.data.subject import Subject
-from radfuse.data.volume import Volume
+from radfuse.data.volume import Mask
 from radfuse.errors import DataError, RadfuseError
 from radfuse.extract.extractor import Extractor, Measure, Measured
 from radfuse.extract.fast import Fast
@@ -20,6 +20,8 @@ from radfuse.extract.parameters import BUILT_IN, faults, parameters_for
 from radfuse.extract.regions import Derived, Region
 
 REGION_NOTES = "diagnostics_radfuse_Region"
+FIELD_OF_VIEW_NOTES = "diagnostics_radfuse_FieldOfView"
+SHAPE = "original_shape"
 
 
 class Extract(Stage):
@@ -113,19 +115,19 @@ class Extract(Stage):
                     hint="Give the manifest a mask for it, or run `radfuse align`, which carries the reference's over.",
                 )
             try:
-                found[name, ""] = self._measure(name, device)(subject.volumes[name], subject.masks[name])
+                found[name, ""] = self._measured(subject, name, subject.masks[name], device)
             except RadfuseError as error:
                 error.add_note(f"while measuring {name} of {subject.id}")
                 raise
         # One region after the other, so that volumes which share a mask share the work on its shape.
         for region, derived in further_regions(subject, self.regions).items():
-            for name, volume in subject.volumes.items():
+            for name in subject.volumes:
                 names = found[name, ""].values
-                found[name, region] = self._further(volume, name, region, derived, names, device)
+                found[name, region] = self._further(subject, name, region, derived, names, device)
         return _row(subject.id, found)
 
     def _further(
-        self, volume: Volume, name: str, region: str, derived: Derived, names: Iterable[str], device: str
+        self, subject: Subject, name: str, region: str, derived: Derived, names: Iterable[str], device: str
     ) -> Measured:
         """Measure a further region; where there is none, or it cannot be measured, every value is NaN and says why.
 
@@ -136,7 +138,7 @@ class Extract(Stage):
         why = derived.why or f"{region} is not drawn on {name}"
         if name in derived.masks:
             try:
-                measured = self._measure(name, device)(volume, derived.masks[name])
+                measured = self._measured(subject, name, derived.masks[name], device)
                 notes = {REGION_NOTES: derived.notes} if derived.notes else {}
                 return replace(measured, diagnostics={**measured.diagnostics, **notes})
             except DataError as error:
@@ -144,6 +146,25 @@ class Extract(Stage):
         reason = f"no region {region}: {why}"
         missing = dict.fromkeys(names, float("nan"))
         return Measured(missing, {REGION_NOTES: reason}, dict.fromkeys(missing, reason))
+
+    def _measured(self, subject: Subject, name: str, mask: Mask, device: str) -> Measured:
+        """Measure a volume inside a region, as far as its scan covers it.
+
+        What a scan does not show is not measured in it. The shape is that of the whole region all the same, as with
+        PyRadiomics' ``resegmentShape: false``: a tumour is no smaller for the edge of an image.
+        """
+        volume, measure = subject.volumes[name], self._measure(name, device)
+        shown = subject.cut(name, mask)
+        if shown is mask:
+            return measure(volume, mask)
+        if not shown.voxels:
+            raise DataError(f"the field of view of {name} holds nothing of it")
+        found, whole = measure(volume, shown), measure(volume, mask)
+        of_whole = {feature: each for feature, each in whole.values.items() if feature.startswith(SHAPE)}
+        note = f"{1 - shown.voxels / mask.voxels:.1%} of it is outside the field of view; shape is that of all of it"
+        return replace(
+            found, values={**found.values, **of_whole}, diagnostics={**found.diagnostics, FIELD_OF_VIEW_NOTES: note}
+        )
 
     def _measure(self, modality: str, device: str) -> Measure:
         return self.extractor.build(parameters_for(modality, self.parameters), device)

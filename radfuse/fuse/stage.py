@@ -24,7 +24,7 @@ class Fuse(Stage):
     """Make fused volumes out of a subject's modalities, on the grid that they share."""
 
     name: ClassVar[str] = "fuse"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     methods: tuple[FusionMethod, ...] = Field(
         (Average(), Maximum(), WaveletDiscrete(), MdAFuse()), description="Fusion methods; each adds its own volumes."
@@ -81,6 +81,7 @@ class Fuse(Stage):
         """
         volumes, masks = dict(subject.volumes), dict(subject.masks)
         regions = {region: dict(own) for region, own in subject.regions.items()}
+        seen = dict(subject.seen)
         sources = {name: subject.matched.get(name, v) for name, v in subject.volumes.items() if not is_fused(name)}
         sets = self.inputs if self.inputs is not None else (tuple(sources),)
         used, skipped = _usable(sets, sources)
@@ -102,13 +103,16 @@ class Fuse(Stage):
                     for own in regions.values():
                         if part in own:
                             own[name] = own[part]
+                if (shared := subject.seen_by_all(group)) is not None:
+                    seen[name] = shared
                 made[name] = {
                     "settings": method.model_dump(mode="json"),
                     "inputs": list(group),
                     "point_spread_matched": [part for part in group if part in subject.matched],
                 }
         findings = {"normalisation": maps, "fused": made, "skipped": skipped}
-        return replace(subject, volumes=volumes, masks=masks, regions=regions).with_findings(self.name, findings)
+        fused = replace(subject, volumes=volumes, masks=masks, regions=regions, seen=seen)
+        return fused.with_findings(self.name, findings)
 
 
 def _usable(

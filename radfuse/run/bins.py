@@ -86,7 +86,7 @@ def look(task: BinTask) -> Looked:
         for name, volume in subject.volumes.items():
             parameters = parameters_for(name, task.extract.parameters)
             place = next(key for key, value in task.extract.parameters.items() if value is parameters)
-            found += [(place, span) for span in spans(volume, subject.masks[name], parameters)]
+            found += [(place, span) for span in spans(volume, subject.cut(name, subject.masks[name]), parameters)]
     except RadfuseError as error:
         return Looked(what=error.message, hint=error.hint)
     return Looked(tuple(found))

@@ -213,7 +213,13 @@ def _without_fused(subject: Subject) -> Subject:
         return {name: value for name, value in named.items() if not is_fused(name)}
 
     regions = {region: kept(own) for region, own in subject.regions.items()}
-    return replace(subject, volumes=kept(subject.volumes), masks=kept(subject.masks), regions=regions)
+    return replace(
+        subject,
+        volumes=kept(subject.volumes),
+        masks=kept(subject.masks),
+        regions=regions,
+        seen=kept(subject.seen),
+    )
 
 
 def _normalizes(extract: Extract, names: list[str]) -> bool:

@@ -28,7 +28,7 @@ from radfuse.data.volume import Mask, field_to_sitk, transform_to_sitk
 from radfuse.run.store import Store, write, write_text
 
 IMAGE, MASK, MATCHED, TRANSFORM = ".nii.gz", ".mask.nii.gz", ".matched.nii.gz", ".tfm"
-FIELD = ".field.nii.gz"
+FIELD, SEEN = ".field.nii.gz", ".seen.nii.gz"
 CONTENTS = "subject.json"
 ROW = "row.parquet"
 
@@ -97,6 +97,10 @@ def save_aligned(folder: Path, subject: Subject) -> list[str]:
             _write_field(folder / f"{name}{FIELD}", motion)
             files.append(f"{name}{FIELD}")
             contents.setdefault("fields", {})[name] = asdict(motion.grid)
+    for name, mask in subject.seen.items():
+        write_mask(folder / f"{name}{SEEN}", mask)
+        files.append(f"{name}{SEEN}")
+    contents["seen"] = sorted(subject.seen)
     if subject.regions or subject.absent:
         files += _save_regions(folder, subject)
         contents["further"] = {region: list(own) for region, own in subject.regions.items()}
@@ -106,14 +110,15 @@ def save_aligned(folder: Path, subject: Subject) -> list[str]:
 
 
 def save_fused(folder: Path, before: Subject, after: Subject) -> list[str]:
-    """Write the volumes that fusing added; their regions are those of align."""
+    """Write the volumes that fusing added; their regions and fields of view follow from those of align."""
     fresh = {name: volume for name, volume in after.volumes.items() if name not in before.volumes}
     files = []
     for name, volume in fresh.items():
         write_volume(folder / f"{name}{IMAGE}", volume)
         files.append(f"{name}{IMAGE}")
     regions = {name: _same_region(before, after, name) for name in fresh}
-    contents = _contents(after, fresh) | {"regions": regions}
+    inputs = {name: after.findings["fuse"]["fused"][name]["inputs"] for name in fresh}
+    contents = _contents(after, fresh) | {"regions": regions, "inputs": inputs}
     write_text(folder / CONTENTS, json.dumps(contents, indent=1, sort_keys=True) + "\n")
     return [*files, CONTENTS]
 
@@ -132,8 +137,9 @@ def load_aligned(store: Store, subject: str) -> Subject:
         region: {name: read_mask(folder / f"{name}.{region}{MASK}") for name in names}
         for region, names in contents.get("further", {}).items()
     }
+    seen = {name: read_mask(folder / f"{name}{SEEN}") for name in contents["seen"]}
     absent = contents.get("absent", {})
-    return Subject(subject, volumes, masks, matched, transforms, regions=further, absent=absent)
+    return Subject(subject, volumes, masks, matched, transforms, regions=further, absent=absent, seen=seen)
 
 
 def load_fused(store: Store, aligned: Subject) -> Subject:
@@ -147,7 +153,14 @@ def load_fused(store: Store, aligned: Subject) -> Subject:
         region: {**own, **{name: own[part] for name, part in source.items() if part in own}}
         for region, own in aligned.regions.items()
     }
-    return replace(aligned, volumes={**aligned.volumes, **volumes}, masks={**aligned.masks, **masks}, regions=regions)
+    shared = {name: aligned.seen_by_all(parts) for name, parts in contents["inputs"].items()}
+    return replace(
+        aligned,
+        volumes={**aligned.volumes, **volumes},
+        masks={**aligned.masks, **masks},
+        regions=regions,
+        seen={**aligned.seen, **{name: view for name, view in shared.items() if view is not None}},
+    )
 
 
 def save_row(folder: Path, row: FeatureRow) -> list[str]:

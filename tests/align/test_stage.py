@@ -64,6 +64,36 @@ def test_outside_the_field_of_view_is_the_minimum(ct: Volume, sphere: Mask) -> N
     assert any("outside the field of view of PET" in line for line in out.findings["align"]["warnings"])
 
 
+def slab(sphere: Mask, low: int, high: int) -> Geometry:
+    """Some slices of the sphere's grid, as the field of view of a scan."""
+    return sphere.geometry.part((slice(low, high), *(slice(0, n) for n in sphere.geometry.shape[1:])))
+
+
+def test_what_a_scan_does_not_cover_is_known_voxel_by_voxel(ct: Volume, sphere: Mask) -> None:
+    middle = int(np.argwhere(sphere.inside)[:, 0].mean())
+    pet = ramp(slab(sphere, 0, middle))
+    out = plain(spacing_mm=ct.geometry.spacing_mm, min_voxels=1)(Subject("S1", {"CT": ct, "PET": pet}, {"CT": sphere}))
+    assert list(out.seen) == ["PET"]
+    assert out.seen["PET"].inside[:middle].all()
+    assert not out.seen["PET"].inside[middle:].any()
+    assert out.masks["PET"] is out.masks["CT"]
+    left = int(sphere.inside[:middle].sum())
+    assert out.cut("PET", out.masks["PET"]).voxels == left
+    assert out.cut("CT", out.masks["CT"]) is out.masks["CT"]
+    told = f"{1 - left / sphere.voxels:.1%} of the region is outside the field of view of PET, and not measured there"
+    assert told in out.findings["align"]["warnings"]
+
+
+def test_a_scan_that_shows_too_little_of_the_region_is_refused(ct: Volume, sphere: Mask) -> None:
+    first = int(np.argwhere(sphere.inside)[:, 0].min())
+    shown = int(sphere.inside[first].sum())
+    pet = ramp(slab(sphere, 0, first + 1))
+    with pytest.raises(DataError, match=f"of PET holds {shown} of the region's {sphere.voxels} voxels, expected at"):
+        plain(spacing_mm=ct.geometry.spacing_mm, min_voxels=shown + 1)(
+            Subject("S1", {"CT": ct, "PET": pet}, {"CT": sphere})
+        )
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     size=st.tuples(*[st.integers(1, 40)] * 3),

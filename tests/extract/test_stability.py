@@ -1,5 +1,7 @@
 """The stability stage: one patient, examined again as the seed, the name and the number say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -183,3 +185,21 @@ def dice_by_place(one: Mask, other: Mask) -> float:
         {tuple(np.rint(2 * p).astype(int)) for p in positions_mm(mask.geometry)[mask.inside]} for mask in (one, other)
     ]
     return 2 * len(places[0] & places[1]) / (len(places[0]) + len(places[1]))
+
+
+def test_what_a_scan_covers_moves_with_its_image(subject: Subject, sphere: Mask) -> None:
+    view = np.ones(sphere.geometry.shape, np.uint8)
+    view[:, :, sphere.geometry.shape[2] // 2 :] = 0
+    covered = Mask(view, sphere.geometry)
+    shown = Volume(view.astype(np.float32), sphere.geometry, "PET", "SUV")
+    of_view = replace(subject, volumes={**subject.volumes, "PET": shown}, seen={"PET": covered})
+    chain = [{"method": "rotation"}, {"method": "translation"}, {"method": "alignment", "otherwise_mm": 2.0}]
+    for whole in (True, False):
+        out = Stability.model_validate({"chain": chain})(of_view, 1, ALIGNED, whole=whole)
+        moved, image = out.seen["PET"], out.volumes["PET"]
+        assert moved.geometry == image.geometry == out.masks["PET"].geometry
+        # Away from the border between the two, where splines swing.
+        clear = np.abs(image.array - 0.5) > 0.3
+        assert clear.mean() > 0.8
+        assert np.array_equal(moved.inside[clear], image.array[clear] > 0.5)
+        assert 0.1 < moved.inside.mean() < 0.9

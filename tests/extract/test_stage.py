@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 from radfuse.component import describe
 from radfuse.data.subject import Subject
+from radfuse.data.volume import Mask
 from radfuse.errors import ConfigError, DataError
 from radfuse.extract.parameters import BUILT_IN, faults, parameters_for
 from radfuse.extract.stage import Extract
@@ -128,3 +130,54 @@ def test_every_setting_of_the_stage_is_in_its_dump():
     assert dump["parameters"] == {"CT": FEW}
     assert dump["extractor"] == {"method": "fast", "max_bins": 1000, "log_margin": "pyradiomics"}
     assert Extract.model_validate(dump) == Extract(parameters={"CT": FEW})
+
+
+@pytest.fixture
+def half(sphere):
+    """What a scan covers whose last slices are missing, through the middle of the sphere."""
+    inside = np.ones(sphere.geometry.shape, np.uint8)
+    inside[int(np.argwhere(sphere.inside)[:, 0].mean()) :] = 0
+    return Mask(inside, sphere.geometry)
+
+
+WITH_SHAPE = {"featureClass": {"shape": ["MeshVolume"], "firstorder": ["Mean", "Minimum"]}, "setting": {"binWidth": 25}}
+
+
+@pytest.mark.parametrize("method", ["fast", "pyradiomics"])
+def test_what_a_scan_does_not_cover_is_not_measured_but_the_shape_is_whole(subject, ct, pet, sphere, half, method):
+    padded = pet.with_array(np.where(half.inside, pet.array, -1000.0))
+    extract = Extract(parameters={"default": WITH_SHAPE}, extractor=method)
+    row = extract(Subject("one", {"CT": ct, "PET": padded}, subject.masks, seen={"PET": half}))
+    whole = extract(subject)
+    inside = pet.array[sphere.inside & half.inside].astype(float)
+    assert row.values["PET.original_firstorder_Mean"] == pytest.approx(inside.mean(), rel=1e-12)
+    assert row.values["PET.original_firstorder_Minimum"] == inside.min()
+    assert {name: value for name, value in row.values.items() if "shape" in name or name.startswith("CT")} == {
+        name: value for name, value in whole.values.items() if "shape" in name or name.startswith("CT")
+    }
+    assert "outside the field of view" in row.diagnostics["PET.diagnostics_radfuse_FieldOfView"]
+    assert not any("FieldOfView" in name for name in whole.diagnostics)
+
+
+def test_regions_that_are_derived_end_where_the_scan_ends(subject, pet, sphere, half):
+    extract = Extract(
+        parameters={"default": WITH_SHAPE},
+        regions={"rim": {"method": "ring", "outer_mm": 3}, "zone": {"method": "habitats", "clusters": 2}},
+    )
+    padded = pet.with_array(np.where(half.inside, pet.array, -1000.0))
+    row = extract(replace(subject, volumes={**subject.volumes, "PET": padded}, seen={"PET": half}))
+    for region in ("rim", "zone1", "zone2"):
+        assert row.values[f"PET:{region}.original_firstorder_Minimum"] >= pet.array.min()
+    # Habitats are made of both images, so nothing of them lies where one of them has no values.
+    assert not any("FieldOfView" in name for name in row.diagnostics if ":zone" in name)
+
+
+def test_a_derived_region_that_a_scan_does_not_show_has_no_values_there(subject, sphere):
+    nothing = Mask(np.where(sphere.inside, 1, 0).astype(np.uint8), sphere.geometry)
+    extract = Extract(parameters={"default": FEW}, regions={"rim": {"method": "ring", "outer_mm": 3}})
+    row = extract(replace(subject, seen={"PET": nothing}))
+    assert np.isnan(row.values["PET:rim.original_firstorder_Mean"])
+    assert row.problems["PET:rim.original_firstorder_Mean"] == (
+        "no region rim: the field of view of PET holds nothing of it"
+    )
+    assert np.isfinite(row.values["CT:rim.original_firstorder_Mean"])

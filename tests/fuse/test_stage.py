@@ -49,6 +49,19 @@ def test_volumes_matched_in_resolution_are_fused_where_there_are_some(subject, p
     assert fused.findings["fuse"]["fused"]["fused-average-CT_PET"]["point_spread_matched"] == ["PET"]
 
 
+def test_a_fused_volume_is_seen_where_all_its_inputs_are(subject, sphere):
+    views = {}
+    for name, axis in (("CT", 0), ("PET", 1)):
+        inside = np.ones(sphere.geometry.shape, np.uint8)
+        inside[(slice(None),) * axis + (slice(0, 3),)] = 0
+        views[name] = Mask(inside, sphere.geometry)
+    name = "fused-average-CT_PET"
+    seen = AVERAGE(replace(subject, seen=views)).seen
+    assert np.array_equal(seen[name].inside, views["CT"].inside & views["PET"].inside)
+    assert AVERAGE(replace(subject, seen={"PET": views["PET"]})).seen[name] is views["PET"]
+    assert AVERAGE(subject).seen == {}
+
+
 def test_the_mask_plays_no_part(subject, sphere):
     other = Mask((1 - sphere.array).astype(np.uint8), sphere.geometry)
     masks = {"CT": other, "PET": other}

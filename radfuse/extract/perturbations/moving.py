@@ -63,7 +63,7 @@ def moved_volume(volume: Volume, back: Matrix, of_region: Matrix) -> Volume:
         return volume
     grid = _covering(volume.geometry, of_region)
     image = _thick(sitk.Cast(volume.to_sitk(), sitk.sitkFloat32))
-    return Volume(_sampled(image, grid, back, sitk.sitkBSpline), grid, volume.modality, volume.unit)
+    return Volume(_sampled(image, grid, back, sitk.sitkBSpline, goes_on=True), grid, volume.modality, volume.unit)
 
 
 def moved_region(mask: Mask, back: Matrix) -> Mask:
@@ -78,6 +78,17 @@ def moved_region(mask: Mask, back: Matrix) -> Mask:
     if not inside.any():
         inside = _sampled(region, grid, back, sitk.sitkNearestNeighbor) >= 0.5
     return with_region(mask, inside, grid)
+
+
+def moved_view(view: Mask, back: Matrix, of_region: Matrix) -> Mask:
+    """Move what a scan covers along with its image, see `moved_volume`; beyond the grid it goes on as at the border."""
+    import SimpleITK as sitk
+
+    if np.array_equal(back, np.eye(4)) and np.array_equal(of_region, back):
+        return view
+    grid = _covering(view.geometry, of_region)
+    covered = _sampled(view.to_sitk(), grid, back, sitk.sitkNearestNeighbor, goes_on=True) > 0
+    return with_region(view, covered, grid)
 
 
 def slide(shift_mm: npt.NDArray[np.float64]) -> Matrix:
@@ -119,7 +130,9 @@ def _thick(image: sitk.Image) -> sitk.Image:
     return sitk.ZeroFluxNeumannPad(image, pad, pad) if any(pad) else image
 
 
-def _sampled(image: sitk.Image, grid: Geometry, back: Matrix, method: int) -> npt.NDArray[np.float32]:
+def _sampled(
+    image: sitk.Image, grid: Geometry, back: Matrix, method: int, *, goes_on: bool = False
+) -> npt.NDArray[np.float32]:
     import SimpleITK as sitk
 
     resampler = sitk.ResampleImageFilter()
@@ -128,7 +141,7 @@ def _sampled(image: sitk.Image, grid: Geometry, back: Matrix, method: int) -> np
     resampler.SetTransform(sitk.AffineTransform(back[:3, :3].ravel().tolist(), back[:3, 3].tolist()))
     resampler.SetInterpolator(method)
     # A region ends at the border of its grid; an image goes on.
-    resampler.SetUseNearestNeighborExtrapolator(method == sitk.sitkBSpline)
+    resampler.SetUseNearestNeighborExtrapolator(goes_on)
     resampler.SetOutputPixelType(sitk.sitkFloat32)
     array: npt.NDArray[np.float32] = sitk.GetArrayFromImage(resampler.Execute(image))
     return array

@@ -83,7 +83,8 @@ class Habitats(Region):
         grids = [subject.volumes[name].geometry for name in self._sorted] + [mask.geometry for mask in masks.values()]
         if not all(region.geometry.matches(grid) for grid in grids):
             raise DataError("the modalities of habitats must share a grid; run `radfuse align` first")
-        return region
+        # Padding would make a habitat of its own.
+        return region.within(subject.seen_by_all(self._sorted))
 
     def _voxels(self, subject: Subject, region: Mask) -> Values:
         columns = [subject.volumes[name].array[region.inside].astype(np.float64) for name in self._sorted]

@@ -94,7 +94,8 @@ class Voxelwise(Stage):
             parameters = parameters_for(modality, self.parameters)
             around = Surroundings(**self._surroundings(parameters), threads=threads, kernels=kernels)
             try:
-                found = voxel_maps(subject.volumes[modality], subject.masks[modality], parameters, features, around)
+                region = subject.cut(modality, subject.masks[modality])
+                found = voxel_maps(subject.volumes[modality], region, parameters, features, around)
                 for name, image in found:
                     yield column(modality, name), image
             except RadfuseError as error:
