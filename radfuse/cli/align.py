@@ -2,6 +2,7 @@
 
 from radfuse.cli.finish import finish, print_plan
 from radfuse.cli.options import StudyOptions, study_command
+from radfuse.cli.settings import warn_of_settings
 
 
 @study_command
@@ -12,5 +13,6 @@ def align(options: StudyOptions) -> None:
     with options.open() as session:
         if options.dry_run:
             return print_plan(plan_study(session, "align"), options)
+        warn_of_settings(session.config)
         session.align()
         finish(session, options)

@@ -3,10 +3,10 @@
 from radfuse.config import Config
 from radfuse.data.cohort import Cohort, Problem
 from radfuse.data.reading.images import read_geometry
-from radfuse.data.reading.tables import read_manifest
 from radfuse.data.table import OUTCOME
 from radfuse.errors import ConfigError, RadfuseError
 from radfuse.run.external import external_problems
+from radfuse.run.idle_settings import idle_settings
 from radfuse.run.ledger import eligible
 from radfuse.run.left_out import unsaid_problems
 from radfuse.run.preflight import Foreseen, foresee_regions, region_problems
@@ -19,7 +19,7 @@ def problems_of(config: Config) -> list[Problem]:
     cohort = config.read_cohort()
     found = [
         *cohort.problems,
-        *_unknown_modalities(config),
+        *idle_settings(config),
         *_absent_files(config),
         *_header_problems(cohort),
         *_batch_problems(cohort),
@@ -54,22 +54,6 @@ def outcome_problems(config: Config, cohort: Cohort) -> list[Problem]:
     except ConfigError as error:
         return [Problem("", error.message, error.hint)]
     return unsaid_problems(config, facts)
-
-
-def _unknown_modalities(config: Config) -> list[Problem]:
-    """A setting of a modality that no image has does nothing, such as one with a slip in its name."""
-    there = list(dict.fromkeys(read_manifest(config.cohort.root / config.cohort.manifest)["modality"]))
-    align = config.align
-    given = {name: list(getattr(align, name)) for name in ("intensity", "fwhm_mm", "partial_volume")}
-    given["interpolation"] = list(align.interpolation) if isinstance(align.interpolation, dict) else []
-    given["template.modality"] = [align.template.modality] if align.template and align.template.modality else []
-    given |= {f"tissues.{name}.modality": [each.modality] for name, each in align.tissues.items() if each.modality}
-    return [
-        Problem("", f"align.{setting}.{name} is for no image of the manifest; it has {', '.join(there)}", fatal=False)
-        for setting, own in given.items()
-        for name in own
-        if name not in there
-    ]
 
 
 def _absent_files(config: Config) -> list[Problem]:
