@@ -1,6 +1,6 @@
 """Fuse: add fused volumes to a subject."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -113,6 +113,18 @@ class Fuse(Stage):
         findings = {"normalisation": maps, "fused": made, "skipped": skipped}
         fused = replace(subject, volumes=volumes, masks=masks, regions=regions, seen=seen)
         return fused.with_findings(self.name, findings)
+
+    def only(self, names: Collection[str]) -> "Fuse":
+        """Give a stage of the same settings that makes no more than it must for some of its fused volumes."""
+
+        def needed(method: FusionMethod, groups: Iterable[tuple[str, ...]] | None) -> bool:
+            if groups is None:  # the set of inputs is each subject's own
+                return any(name.startswith(fused_name(method.title, ())) for name in names)
+            return any(fused_name(method.title, group) in names for group in groups)
+
+        methods = tuple(method for method in self.methods if needed(method, self.inputs))
+        inputs = self.inputs and tuple(g for g in self.inputs if any(needed(method, [g]) for method in methods))
+        return self.model_copy(update={"methods": methods, "inputs": inputs})
 
 
 def _usable(

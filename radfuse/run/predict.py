@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import radfuse
 from radfuse.data.cohort import Problem
 from radfuse.data.names import modality_of, region_of
 from radfuse.data.table import BATCH, CONTEXT, FeatureTable, feature_columns
-from radfuse.errors import ConfigError, DataError, RadfuseError
+from radfuse.errors import ConfigError, DataError, RadfuseError, StageError
 from radfuse.harmonize.labels import text_of
 from radfuse.run import subjects
 from radfuse.run.device import device_of
@@ -91,7 +92,7 @@ def predict_patients(
     new = read_newcomers(run, manifest, tables, arms)
     store = Store(output.with_suffix(".radfuse"))
     with alone(store.root):
-        failed = measure(run, new, store, listener)
+        failed = measure(run, arms, new, store, listener)
         new = replace(new, seen={**learned_from(run, new.cohort, store), **new.seen})
         table = feature_table(run, new, store, failed)
         return _scored(run, arms, new, table, failed, {"manifest": manifest}, output, listener)
@@ -116,22 +117,28 @@ def predict_measured(
     return _scored(run, arms, new, table, new.refused, {"features": features}, output, listener)
 
 
-def measure(run: Predictor, new: Newcomers, store: Store, listener: Listener) -> dict[str, Problem]:
-    """Take the patients through the stored stages; give, by subject, why somebody has no features."""
-    run.config.align.require()
-    require_tools(run.config.align)
-    devices = {stage.name: device_of(stage.name, run.config.execution.device) for stage in run.stages}
-    ledger = Ledger(store, run.config, new.cohort)
+def measure(
+    run: Predictor, arms: Sequence[Arm], new: Newcomers, store: Store, listener: Listener
+) -> dict[str, Problem]:
+    """Take the patients through the stored stages; give, by subject, why somebody has no features.
+
+    Fused volumes that none of the arms looks at are not made.
+    """
+    ledger = _ledger(run, arms, new, store)
+    config = ledger.config
+    config.align.require()
+    require_tools(config.align)
+    devices = {stage.name: device_of(stage.name, config.execution.device) for stage in ledger.stages}
     failed = dict(new.refused)
-    with LocalExecutor(run.config.execution.jobs) as executor:
-        for stage in run.stages:
+    with LocalExecutor(config.execution.jobs) as executor:
+        for stage in ledger.stages:
             began = time.perf_counter()
             tasks = []
             ready = [subject for subject in new.cohort.ids if subject not in failed]
             for subject in ready:
                 scans = tuple(new.cohort.scans_of(subject)) if stage.name == "align" else ()
                 key = ledger.key(stage, subject)
-                tasks.append(SubjectTask(stage, subject, scans, store.root, key, devices[stage.name], run.fuses))
+                tasks.append(SubjectTask(stage, subject, scans, store.root, key, devices[stage.name], ledger.fuses))
             standing = {t.subject: store.current(stage.name, t.subject, t.key) for t in tasks}
             records = {s: r for s, r in standing.items() if r is not None and not r.transient}
             due = [task for task in tasks if task.subject not in records]
@@ -145,6 +152,16 @@ def measure(run: Predictor, new: Newcomers, store: Store, listener: Listener) ->
                 if not record.done:
                     failed[subject] = Problem(subject, f"{stage.name}: {record.what}", record.hint, fatal=False)
     return failed
+
+
+def _ledger(run: Predictor, arms: Sequence[Arm], new: Newcomers, store: Store) -> Ledger:
+    whole = Ledger(store, run.config, new.cohort)
+    with suppress(StageError):  # what was measured for all arms serves some of them
+        whole.require([subject for subject in new.cohort.ids if subject not in new.refused], [run.config.extract])
+        return whole
+    columns = list(run.table.values.columns)
+    names = {modality_of(column) for arm in arms for column in arm.visible(columns)}
+    return Ledger(store, run.config.model_copy(update={"fuse": run.config.fuse.only(names)}), new.cohort)
 
 
 def feature_table(run: Predictor, new: Newcomers, store: Store, failed: Mapping[str, Problem]) -> FeatureTable:

@@ -74,6 +74,24 @@ def test_fused_volumes_are_not_fused_again(subject):
     assert list(twice.volumes) == ["CT", "PET", "fused-average-CT_PET"]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "names", "made"),
+    [
+        (None, {"CT", "fused-maximum-CT_PET", "fused-average_w25-CT_PET"}, ["fused-maximum-CT_PET"]),
+        ([["CT", "PET"], ["PET", "CT", "MR"]], {"fused-average-CT_PET", "PET"}, ["fused-average-CT_PET"]),
+        ([["CT", "PET"]], {"CT", "PET"}, []),
+        ([["CT", "PET"]], {"fused-average-CT_PET", "fused-maximum-CT_PET"}, None),
+    ],
+)
+def test_only_what_is_asked_for_is_made(subject, inputs, names, made):
+    stage = Fuse(methods=("average", "maximum"), inputs=inputs)
+    before, after = stage(subject), stage.only(names)(subject)
+    expected = list(before.volumes)[2:] if made is None else made
+    assert list(after.volumes) == ["CT", "PET", *expected]
+    for name in expected:
+        assert np.array_equal(after.volumes[name].array, before.volumes[name].array)
+
+
 def test_each_set_of_inputs_makes_its_own_volume(subject, ct):
     three = replace(subject, volumes={**subject.volumes, "MR_T1": replace(ct, modality="MR_T1", unit="a.u.")})
     fused = Fuse(methods=("average",), inputs=(("PET", "CT"), ("PET", "MR_T1"), ("CT", "PET", "MR_T1")))(three)

@@ -223,6 +223,18 @@ def test_what_stands_is_not_done_again_and_company_changes_no_score(
         assert scores_of(again, subject)["score"].item() == scores_of(predicted, subject).loc[run.primary, "score"]
 
 
+@pytest.mark.slow
+def test_volumes_that_no_arm_looks_at_are_not_made(
+    run: FittedRun, arrived: Path, predicted: Predicted, tmp_path: Path
+) -> None:
+    rows = pd.read_csv(arrived / "new.csv")
+    rows[rows["subject"] == "known"].to_csv(arrived / "one.csv", index=False)
+    follow, output = Following(), tmp_path / "scores.csv"
+    again = predict_patients(run, arrived / "one.csv", [arrived / "facts.csv"], [], output, follow)
+    assert follow.reused == {stage: (1, 0) for stage in ("align", "extract")}
+    assert scores_of(again, "known")["score"].item() == scores_of(predicted, "known").loc[run.primary, "score"]
+
+
 @pytest.fixture
 def copy(demo: Path, tmp_path: Path) -> Path:
     """The demo's run in another place, where single files of it can be changed."""
