@@ -32,7 +32,7 @@ from radfuse.train.permutation import max_adjusted_p, reality_check
 from radfuse.train.scores import Bootstrap
 
 WEIGHTED = ("average", "dwt3d", "swt3d")
-WEIGHTS = (0.25, 0.75)
+WEIGHTS = {"1to3": 1 / 3, "3to1": 3.0}  # of the functional modality, each other one weighing 1
 LARGEST_SET = 3
 TABLE, READING = "fusion_methods.csv", "fusion_methods.txt"
 
@@ -44,8 +44,8 @@ class Comparison:
     Parameters
     ----------
     table : one row per fused image, best first: method, inputs, seconds (of one volume), auc, ci_low, ci_high,
-        p_chance (against permuted outcomes, adjusted for all images), gain, p_gain (against the best single modality,
-        adjusted likewise).
+        p_chance (against permuted outcomes, adjusted for all images) and auc_chance, the AUC that it is the p of, with
+        as many repeats as the permutations have; gain, p_gain (against the best single modality, adjusted likewise).
     left_out : method and reason.
     reading : what may be claimed, in words.
     """
@@ -72,7 +72,8 @@ def compare_methods(
     Parameters
     ----------
     config : the study. Its alignment, extraction, harmonisation, folds and first classifier are used as they are.
-    methods : names to compare; empty: every method radfuse knows, with weights where the method takes them.
+    methods : names to compare; empty: every method radfuse knows, with weights where the method takes them. Those of
+        the config go by its settings.
     seconds : a method that takes longer than this for one volume of a typical subject is left out, and named.
     permutations : of the outcome, for the p of the best.
     repeats : of the cross-validation in each permutation.
@@ -87,7 +88,9 @@ def compare_methods(
         session.everyone("comparing fusion methods")
         session.align()
         sets = compared_sets(session.cohort.modalities) if config.fuse.inputs is None else config.fuse.inputs
-        chosen, took, left_out = timed(session, candidates(methods, session.cohort.modalities), sets, seconds, tell)
+        chosen, took, left_out = timed(
+            session, candidates(methods, session.cohort.modalities, config.fuse.methods), sets, seconds, tell
+        )
     fuse = config.fuse.model_copy(update={"methods": tuple(chosen), "inputs": tuple(sets)})
     with Session(plain.model_copy(update={"fuse": fuse}), study, run, listener=listener) as session:
         session.fuse()
@@ -119,8 +122,15 @@ def compared_sets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
     return [group for group in groups if not functional or functional & set(group)]
 
 
-def candidates(names: Sequence[str], modalities: Sequence[str]) -> list[FusionMethod]:
-    """The methods to compare, by their defaults; those with weights also a quarter and three quarters functional."""
+def candidates(names: Sequence[str], modalities: Sequence[str], own: Sequence[FusionMethod] = ()) -> list[FusionMethod]:
+    """Give the methods to compare, by their defaults; those with weights also with the functional modality at 1:3, 3:1.
+
+    Weights are relative: at 3:1 it has three quarters of a pair, and three fifths of three.
+
+    Parameters
+    ----------
+    own : methods with settings of their own; they join, or take the place of the default of the same title.
+    """
     known = FusionMethod.members()
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -129,11 +139,11 @@ def candidates(names: Sequence[str], modalities: Sequence[str]) -> list[FusionMe
     found: list[FusionMethod] = []
     for name in names or known:
         found.append(FusionMethod.choose(name))
-        for weight in WEIGHTS if name in WEIGHTED else ():
-            weights = {modality: weight if modality == functional else 1 - weight for modality in modalities}
-            settings = {"method": name, "label": f"w{100 * weight:.0f}", "weights": weights}
-            found.append(FusionMethod.choose(settings))
-    return found
+        for label, weight in WEIGHTS.items() if name in WEIGHTED else ():
+            weights = {modality: weight if modality == functional else 1.0 for modality in modalities}
+            found.append(FusionMethod.choose({"method": name, "label": label, "weights": weights}))
+    chosen = [method for method in own if not names or method.method in names]
+    return list({method.title: method for method in (*found, *chosen)}.values())
 
 
 def timed(
@@ -226,7 +236,8 @@ def _compared(
         rows.append(
             {
                 "method": method, "inputs": inputs, "seconds": round(took[method], 3),
-                **auc.loc[arm, ["auc", "ci_low", "ci_high"]], "p_chance": chance[arm],
+                **auc.loc[arm, ["auc", "ci_low", "ci_high"]],
+                "p_chance": chance[arm], "auc_chance": under.observed[arm],
                 "gain": gains.loc[arm, "difference"], "p_gain": gains.loc[arm, "p_best"],
             }
         )  # fmt: skip
@@ -254,8 +265,8 @@ def reading(table: pd.DataFrame, auc: pd.DataFrame, single: str, permutations: i
     )
     lines = [
         f"Best of {count} images: {name}, AUC {best['auc']:.2f} ({best['ci_low']:.2f} to {best['ci_high']:.2f}).",
-        f"Under {permutations} permuted outcomes the best of {count} reaches as much with p = {best['p_chance']:.2f}: "
-        f"{chance} the luck of the draw.",
+        f"Under {permutations} permuted outcomes the best of {count} reaches the {best['auc_chance']:.2f} that it has "
+        f"on the permutations' folds with p = {best['p_chance']:.2f}: {chance} the luck of the draw.",
         f"Against {single} ({against:.2f}) it gains {best['gain']:+.2f}, p = {best['p_gain']:.2f} for "
         f"the best of {count}: {gain}.",
     ]
