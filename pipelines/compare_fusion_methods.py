@@ -2,6 +2,7 @@
 
 Fuses by every method that needs no more than a minute for a volume, measures each image, judges it by itself, and
 prints AUC, interval and the p of the best of so many: against permuted outcomes, and against the best single modality.
+Methods that the config gives settings of their own join the others.
 
 python pipelines/compare_fusion_methods.py configs/sts.yaml STUDY --set cohort.root=/where/the/cohort/is
 """

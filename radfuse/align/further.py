@@ -56,6 +56,35 @@ def carry_further(
     return found, absent, warnings
 
 
+def covered(
+    spread_out: Carried, views: Mapping[str, Mask], min_voxels: int
+) -> tuple[Carried, dict[str, str], list[str]]:
+    """Leave out where a scan covers too little of a region: what is left, which have nothing left and why, warnings.
+
+    Parameters
+    ----------
+    spread_out : by region and volume.
+    views : by volume, what its scan covers.
+    """
+    found: Carried = {}
+    absent: dict[str, str] = {}
+    warnings = []
+    for region, masks in spread_out.items():
+        shown = {name: mask.within(views[name]).voxels for name, mask in masks.items()}
+        found[region] = {name: mask for name, mask in masks.items() if shown[name] >= min_voxels}
+        told = [
+            f"the field of view of {name} holds {shown[name]} of the {mask.voxels} voxels of {region}, fewer than "
+            f"align.min_voxels ({min_voxels})"
+            for name, mask in masks.items()
+            if shown[name] < min_voxels
+        ]
+        warnings += [f"no value for {region}: {line}" for line in told]
+        if not found[region]:
+            absent[region] = told[0]
+            del found[region]
+    return found, absent, warnings
+
+
 def spread(carried: Carried, grid: Geometry, volumes: Iterable[str]) -> Carried:
     """Cut regions to a part of their grid, and give every volume the outline that it is measured in.
 

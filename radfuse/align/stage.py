@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from radfuse.align.further import carry_further, spread
+from radfuse.align.further import carry_further, covered, spread
 from radfuse.align.grid import (
     Interpolation,
     auto_spacing_mm,
@@ -24,7 +24,7 @@ from radfuse.align.grid import (
 from radfuse.align.intensity.physical import Physical
 from radfuse.align.intensity.zscore import ZScore
 from radfuse.align.outlines import change, fitted
-from radfuse.align.partial_volume import PartialVolume
+from radfuse.align.partial_volume import PartialVolume, corrected
 from radfuse.align.point_spread import STILL, Spread, is_each_scans_own, point_spread, takes_header, triple, widest
 from radfuse.align.registration import Registered, Registration
 from radfuse.align.registration.rigid import Rigid
@@ -221,12 +221,18 @@ class Align(Stage):
         views = {name: field_of_view(subject.volumes[name].geometry, grid, transforms[name]) for name in aligned}
         for name, region in placed.items():
             warnings += self._outside(name, region, views[name])
+        others, uncovered, told = covered(others, views, self.min_voxels)
+        absent, warnings = {**absent, **uncovered}, [*warnings, *told]
         spreads, blur = self._spreads(subject, grid, None if brought is None else transforms)
-        aligned = self._without_partial_volume(aligned, placed, others, spreads)
+        for name, method in self.partial_volume.items():
+            if name in aligned:
+                drawn = {MAIN: placed[name], **{region: own[name] for region, own in others.items() if name in own}}
+                aligned[name] = corrected(method.build(), aligned[name], drawn, spreads[name], views[name])
         target = None if self.target_fwhm_mm is None else triple(self.target_fwhm_mm)
         # What was corrected has no one point spread any more.
         blurred = {name: width for name, width in spreads.items() if name not in self.partial_volume}
-        matched, resolution = match(aligned, blurred, target)
+        matched, resolution = match({name: aligned[name].gone_on(views[name]) for name in aligned}, blurred, target)
+        matched = {name: _padded(volume, views[name], aligned[name]) for name, volume in matched.items()}
         resolution |= {
             name: f"corrected by {each.method}" for name, each in self.partial_volume.items() if name in aligned
         }
@@ -324,8 +330,8 @@ class Align(Stage):
             raise DataError(
                 f"the field of view of {name} holds {left} of the region's {region.voxels} voxels, expected at least "
                 f"{self.min_voxels}",
-                hint="Is it the right scan, and did its registration go wrong? If it shows another part of the body, "
-                "leave it out of the manifest.",
+                hint="Is it the right scan, and is its registration right? If it shows another part of the body, leave "
+                "it out of the manifest; with cohort.missing: keep the patient stays.",
             )
         if left == region.voxels:
             return []
@@ -345,19 +351,6 @@ class Align(Stage):
                 spreads[name], found = point_spread(scan, given, grid, triple(scanner), motion)
                 measured |= {name: found} if found else {}
         return spreads, measured
-
-    def _without_partial_volume(
-        self,
-        aligned: dict[str, Volume],
-        regions: Mapping[str, Mask],
-        further: Mapping[str, Mapping[str, Mask]],
-        spreads: Mapping[str, Triple],
-    ) -> dict[str, Volume]:
-        out = dict(aligned)
-        for name in [name for name in self.partial_volume if name in aligned]:
-            drawn = {MAIN: regions[name], **{region: own[name] for region, own in further.items()}}
-            out[name] = self.partial_volume[name].build()(aligned[name], drawn, spreads[name])
-        return out
 
     def _volumes(
         self,
@@ -394,6 +387,10 @@ def _finite(volume: Volume) -> Volume:
             hint="Fill them first: interpolation would spread them.",
         )
     return volume
+
+
+def _padded(volume: Volume, view: Mask, like: Volume) -> Volume:
+    return volume.with_array(np.where(view.inside, volume.array, like.array.min()))
 
 
 def _centre(volume: Volume) -> str:

@@ -24,8 +24,8 @@ class Subject:
     findings : by stage, plain JSON values worth keeping (gate decisions, volume changes, skipped work).
     regions : further regions than that of ``masks``: by the region's name, then by the volume's.
     absent : further regions that the study measures and this subject does not have, each with the reason.
-    seen : by volume, the part of the grid that its scan covers, where that is not all of it. Masks are whole; what is
-        measured in a volume is its mask `cut` to this.
+    seen : by volume, the part of the grid that its scan covers, where that is not all of it. Masks are whole and
+        volumes padded; what is measured is the `gone_on` volume inside its mask `cut` to this: no padding counts.
     """
 
     id: str
@@ -41,6 +41,10 @@ class Subject:
     def cut(self, name: str, mask: Mask) -> Mask:
         """Cut a region to what the scan of a volume covers: beyond it there are no values, only padding."""
         return mask.within(self.seen.get(name))
+
+    def gone_on(self, name: str) -> Volume:
+        """Give a volume that goes on beyond what its scan covers: filters and splines find no cliff there."""
+        return self.volumes[name].gone_on(self.seen.get(name))
 
     def seen_by_all(self, names: Iterable[str]) -> Mask | None:
         """Give the part of the grid that the scans of several volumes cover; None where that is all of it."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from radfuse.data.blur import Stated
+from radfuse.data.continuation import gone_on
 from radfuse.data.geometry import Geometry
 from radfuse.errors import DataError, GeometryError
 
@@ -57,6 +58,10 @@ class Volume:
     def to_sitk(self) -> sitk.Image:
         """Give a fresh SimpleITK image: array and geometry only, no header text travels."""
         return _to_sitk(self.array, self.geometry)
+
+    def gone_on(self, view: Mask | None) -> Volume:
+        """Go on with the image beyond what its scan covers, see `radfuse.data.continuation.gone_on`."""
+        return self if view is None else self.with_array(gone_on(self.array, view.inside))
 
     def with_array(self, array: npt.NDArray[Any], unit: str | None = None) -> Volume:
         """Put other voxels on the same grid."""

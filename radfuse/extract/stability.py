@@ -83,7 +83,8 @@ class Stability(Stage):
         """
         if number == UNPERTURBED:
             return subject
-        subject = _sharing(subject)
+        # An edge of padding would be moved along, and blurred into what was seen.
+        subject = replace(_sharing(subject), volumes={name: subject.gone_on(name) for name in subject.volumes})
         if not whole:
             subject = _cropped(subject, self.margin_mm + reach_mm)
         names = sorted(subject.volumes, key=lambda name: name != aligned.get("reference"))
@@ -191,8 +192,11 @@ def _step(subject: Subject, names: Sequence[str], perturb: Perturb, region_only:
             changed.setdefault(id(mask), region)
             if place == 0:
                 volumes[name] = volume
+        shown = subject.cut(name, own[0])
+        if shown is not own[0] and not region_only:  # noise is measured where there is some
+            volumes[name], _ = perturb(subject.volumes[name], shown, np.random.default_rng(seeds))
         if name in matched and not region_only:
-            matched[name], _ = perturb(matched[name], own[0], np.random.default_rng(seeds))
+            matched[name], _ = perturb(matched[name], shown, np.random.default_rng(seeds))
     return _with_masks(replace(subject, volumes=volumes, matched=matched), lambda mask: changed[id(mask)])
 
 

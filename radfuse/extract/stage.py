@@ -18,10 +18,9 @@ from radfuse.extract.fast import Fast
 from radfuse.extract.further import further_regions
 from radfuse.extract.parameters import BUILT_IN, faults, parameters_for
 from radfuse.extract.regions import Derived, Region
+from radfuse.extract.whole_shape import with_whole_shape
 
 REGION_NOTES = "diagnostics_radfuse_Region"
-FIELD_OF_VIEW_NOTES = "diagnostics_radfuse_FieldOfView"
-SHAPE = "original_shape"
 
 
 class Extract(Stage):
@@ -135,10 +134,10 @@ class Extract(Stage):
         ----------
         names : the features of the volume's main region: they are those of every region.
         """
-        why = derived.why or f"{region} is not drawn on {name}"
+        why = derived.why or f"{region} is not drawn on {name}, or lies outside its field of view"
         if name in derived.masks:
             try:
-                measured = self._measured(subject, name, derived.masks[name], device)
+                measured = self._measured(subject, name, derived.masks[name], device, self._least(region))
                 notes = {REGION_NOTES: derived.notes} if derived.notes else {}
                 return replace(measured, diagnostics={**measured.diagnostics, **notes})
             except DataError as error:
@@ -147,24 +146,21 @@ class Extract(Stage):
         missing = dict.fromkeys(names, float("nan"))
         return Measured(missing, {REGION_NOTES: reason}, dict.fromkeys(missing, reason))
 
-    def _measured(self, subject: Subject, name: str, mask: Mask, device: str) -> Measured:
-        """Measure a volume inside a region, as far as its scan covers it.
-
-        What a scan does not show is not measured in it. The shape is that of the whole region all the same, as with
-        PyRadiomics' ``resegmentShape: false``: a tumour is no smaller for the edge of an image.
-        """
-        volume, measure = subject.volumes[name], self._measure(name, device)
-        shown = subject.cut(name, mask)
+    def _measured(self, subject: Subject, name: str, mask: Mask, device: str, least: int = 1) -> Measured:
+        """Measure a volume inside a region, as far as its scan covers it: with at least so many voxels."""
+        measure, volume, shown = self._measure(name, device), subject.gone_on(name), subject.cut(name, mask)
         if shown is mask:
             return measure(volume, mask)
-        if not shown.voxels:
-            raise DataError(f"the field of view of {name} holds nothing of it")
-        found, whole = measure(volume, shown), measure(volume, mask)
-        of_whole = {feature: each for feature, each in whole.values.items() if feature.startswith(SHAPE)}
-        note = f"{1 - shown.voxels / mask.voxels:.1%} of it is outside the field of view; shape is that of all of it"
-        return replace(
-            found, values={**found.values, **of_whole}, diagnostics={**found.diagnostics, FIELD_OF_VIEW_NOTES: note}
-        )
+        if shown.voxels < least:
+            raise DataError(
+                f"the field of view of {name} holds {shown.voxels} of its {mask.voxels} voxels, fewer than {least}"
+            )
+        return with_whole_shape(measure, volume, mask, shown)
+
+    def _least(self, region: str) -> int:
+        """Give the fewest voxels that a derived region is measured with."""
+        own = [each.min_voxels for name, each in self.regions.items() if region in each.names(name)]
+        return next(iter(own), 1)
 
     def _measure(self, modality: str, device: str) -> Measure:
         return self.extractor.build(parameters_for(modality, self.parameters), device)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from radfuse.component import Stage
@@ -72,7 +73,8 @@ class Fuse(Stage):
         """Add a fused volume and its region for every method and set of inputs.
 
         The point-spread-matched volumes are fused where the subject has them. A set of which the subject lacks a
-        modality is left out and recorded under ``skipped``.
+        modality is left out and recorded under ``skipped``. A fused volume is where the scans of all its modalities
+        are, and 0 elsewhere; at the edges of the scans its inputs go on, so that no padding is fused in.
 
         Parameters
         ----------
@@ -82,9 +84,13 @@ class Fuse(Stage):
         volumes, masks = dict(subject.volumes), dict(subject.masks)
         regions = {region: dict(own) for region, own in subject.regions.items()}
         seen = dict(subject.seen)
-        sources = {name: subject.matched.get(name, v) for name, v in subject.volumes.items() if not is_fused(name)}
+        sources = {
+            name: subject.matched.get(name, volume).gone_on(subject.seen.get(name))
+            for name, volume in subject.volumes.items()
+            if not is_fused(name)
+        }
         sets = self.inputs if self.inputs is not None else (tuple(sources),)
-        used, skipped = _usable(sets, sources)
+        used, skipped = _usable(sets, sources, subject)
         grid = _shared_grid({name: sources[name] for group in used for name in group}, masks)
         normalised: dict[str, Array] = {}
         maps: dict[str, Any] = {}
@@ -95,24 +101,26 @@ class Fuse(Stage):
         for method in self.methods if used else ():
             fuser = method.build(device)
             for group in used:
-                name = fused_name(method.title, group)
-                volumes[name] = _fuse(fuser, group, normalised, grid, name, subject.id)
+                name, shared = fused_name(method.title, group), subject.seen_by_all(group)
+                fused = _fuse(fuser, group, normalised, grid, name, subject.id)
+                if shared is not None:
+                    seen[name] = shared
+                    fused = fused.with_array(np.where(shared.inside, fused.array, np.float32(0)))
+                volumes[name] = fused
                 part = next((part for part in group if part in masks), None)
                 if part is not None:
                     masks[name] = masks[part]
                     for own in regions.values():
                         if part in own:
                             own[name] = own[part]
-                if (shared := subject.seen_by_all(group)) is not None:
-                    seen[name] = shared
                 made[name] = {
                     "settings": method.model_dump(mode="json"),
                     "inputs": list(group),
                     "point_spread_matched": [part for part in group if part in subject.matched],
                 }
         findings = {"normalisation": maps, "fused": made, "skipped": skipped}
-        fused = replace(subject, volumes=volumes, masks=masks, regions=regions, seen=seen)
-        return fused.with_findings(self.name, findings)
+        after = replace(subject, volumes=volumes, masks=masks, regions=regions, seen=seen)
+        return after.with_findings(self.name, findings)
 
     def only(self, names: Collection[str]) -> "Fuse":
         """Give a stage of the same settings that makes no more than it must for some of its fused volumes."""
@@ -128,7 +136,7 @@ class Fuse(Stage):
 
 
 def _usable(
-    sets: tuple[tuple[str, ...], ...], sources: Mapping[str, Volume]
+    sets: tuple[tuple[str, ...], ...], sources: Mapping[str, Volume], subject: Subject
 ) -> tuple[list[tuple[str, ...]], dict[str, str]]:
     used, skipped = [], {}
     for group in sets:
@@ -137,9 +145,17 @@ def _usable(
             skipped["_".join(sorted(group))] = f"no {', '.join(absent)}"
         elif len(group) < 2:
             skipped["_".join(group)] = "one modality alone cannot be fused"
+        elif _apart(group, subject):
+            skipped["_".join(sorted(group))] = "the scans show no part of the region in common"
         else:
             used.append(group)
     return used, skipped
+
+
+def _apart(group: tuple[str, ...], subject: Subject) -> bool:
+    """Whether no voxel of the region is in the scans of all modalities."""
+    regions = [subject.masks[part] for part in group if part in subject.masks]
+    return bool(regions) and not regions[0].within(subject.seen_by_all(group)).voxels
 
 
 def _shared_grid(sources: Mapping[str, Volume], masks: Mapping[str, Mask]) -> Geometry:

@@ -83,10 +83,11 @@ def look(task: BinTask) -> Looked:
         subject = subjects.load_aligned(store, task.subject)
         if task.fused:
             subject = subjects.load_fused(store, subject)
-        for name, volume in subject.volumes.items():
+        for name in subject.volumes:
             parameters = parameters_for(name, task.extract.parameters)
             place = next(key for key, value in task.extract.parameters.items() if value is parameters)
-            found += [(place, span) for span in spans(volume, subject.cut(name, subject.masks[name]), parameters)]
+            region = subject.cut(name, subject.masks[name])
+            found += [(place, span) for span in spans(subject.gone_on(name), region, parameters)]
     except RadfuseError as error:
         return Looked(what=error.message, hint=error.hint)
     return Looked(tuple(found))

@@ -81,7 +81,7 @@ def perform_sensitivity(task: SensitivityTask) -> Record:
         aligned = subjects.load_aligned(store, task.subject)
         return [], {
             "scans": {
-                scan: sensitivity(aligned.volumes[scan], region, error_mm) | {"error_from": source}
+                scan: sensitivity(aligned.gone_on(scan), region, error_mm) | {"error_from": source}
                 for scan, (error_mm, source) in task.error_mm.items()
                 for region in [aligned.cut(scan, aligned.masks[scan])]
             }

@@ -104,3 +104,20 @@ def test_what_is_foreseen_is_what_is_carried(sphere: Mask, node: Mask, spacing_m
         assert np.all(np.array(wide.array.shape) >= foresee(mask, grid).array.shape)
     far = Geometry((4, 4, 4), (1.0, 1.0, 1.0), (500.0, 500.0, 500.0))
     assert foresee(sphere, far).voxels == 0
+
+
+def test_a_region_that_a_scan_hardly_shows_is_not_measured_in_it(subject: Subject, node: Mask) -> None:
+    least = int(np.argwhere(node.inside)[:, 0].min()) + 1
+    slices = slice(least, node.geometry.shape[0])
+    whole = (slice(0, n) for n in node.geometry.shape[1:])
+    pet = subject.volumes["PET"]
+    shorter = Volume(pet.array[slices].copy(), pet.geometry.part((slices, *whole)), "PET", pet.unit)
+    cut = Subject("one", {"CT": subject.volumes["CT"], "PET": shorter}, {"CT": subject.masks["CT"]},
+                  regions={"node": {"CT": node}})  # fmt: skip
+    most = plain(spacing_mm=node.geometry.spacing_mm, min_voxels=1)(cut)
+    shown = most.cut("PET", most.regions["node"]["PET"]).voxels
+    assert 0 < shown < node.voxels
+    out = plain(spacing_mm=node.geometry.spacing_mm, min_voxels=shown + 1)(cut)
+    assert list(out.regions["node"]) == ["CT"]
+    told = f"the field of view of PET holds {shown} of the {node.voxels} voxels of node, fewer than align.min_voxels"
+    assert any(told in warning for warning in out.findings["align"]["warnings"])

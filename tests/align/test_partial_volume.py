@@ -98,3 +98,22 @@ def test_align_corrects_pet_alone_and_leaves_it_out_of_the_matching() -> None:
     assert Align.model_validate(alone).target_fwhm_mm is None, "what is corrected is not matched, so it needs no target"
     with pytest.raises(ValidationError, match=r"intensity\.PET has log1p"):
         Align.model_validate(plain | {"partial_volume": {"PET": "rbv"}, "intensity": {"PET": "log1p"}})
+
+
+def test_what_pet_does_not_cover_spills_nothing_into_what_it_does() -> None:
+    lesion, grid = ball(10.0), GRID
+    pet = seen(np.where(lesion.inside, 8.0, 1.0), (6.0, 6.0, 6.0))
+    ct = Volume(np.where(lesion.inside, 40.0, -50.0).astype(np.float32), grid, "CT", "HU")
+    middle = grid.shape[0] // 2 + 2
+    part = (slice(0, middle), *(slice(0, n) for n in grid.shape[1:]))
+    half = Volume(pet.array[part].copy(), grid.part(part), "PET", "SUV")
+    align = Align.model_validate(
+        {"registration": "none", "spacing_mm": grid.spacing_mm, "fwhm_mm": {"PET": 6.0, "CT": 1.0},
+         "target_fwhm_mm": 5.0, "partial_volume": {"PET": "rbv"}}
+    )  # fmt: skip
+    whole, cut = (align(Subject("S", {"CT": ct, "PET": each}, {"CT": lesion})) for each in (pet, half))
+    shown = cut.cut("PET", cut.masks["PET"]).inside
+    assert float(cut.volumes["PET"].array[shown].mean()) == pytest.approx(
+        float(whole.volumes["PET"].array[shown].mean()), rel=0.02
+    )
+    assert not cut.volumes["PET"].array[middle:].any() or np.ptp(cut.volumes["PET"].array[middle:]) == 0

@@ -192,14 +192,32 @@ def test_what_a_scan_covers_moves_with_its_image(subject: Subject, sphere: Mask)
     view[:, :, sphere.geometry.shape[2] // 2 :] = 0
     covered = Mask(view, sphere.geometry)
     shown = Volume(view.astype(np.float32), sphere.geometry, "PET", "SUV")
-    of_view = replace(subject, volumes={**subject.volumes, "PET": shown}, seen={"PET": covered})
+    of_view = replace(subject, volumes={**subject.volumes, "PET": shown})
     chain = [{"method": "rotation"}, {"method": "translation"}, {"method": "alignment", "otherwise_mm": 2.0}]
     for whole in (True, False):
-        out = Stability.model_validate({"chain": chain})(of_view, 1, ALIGNED, whole=whole)
-        moved, image = out.seen["PET"], out.volumes["PET"]
+        stability = Stability.model_validate({"chain": chain})
+        out = stability(replace(subject, seen={"PET": covered}), 1, ALIGNED, whole=whole)
+        moved, image = out.seen["PET"], stability(of_view, 1, ALIGNED, whole=whole).volumes["PET"]
         assert moved.geometry == image.geometry == out.masks["PET"].geometry
         # Away from the border between the two, where splines swing.
         clear = np.abs(image.array - 0.5) > 0.3
         assert clear.mean() > 0.8
         assert np.array_equal(moved.inside[clear], image.array[clear] > 0.5)
         assert 0.1 < moved.inside.mean() < 0.9
+
+
+def test_padding_is_neither_moved_into_what_was_seen_nor_taken_for_noise(subject: Subject, sphere: Mask) -> None:
+    view = np.ones(sphere.geometry.shape, np.uint8)
+    view[int(np.argwhere(sphere.inside)[:, 0].mean()) :] = 0
+    covered, pet = Mask(view, sphere.geometry), subject.volumes["PET"]
+    chain = [{"method": "translation"}, {"method": "noise"}, {"method": "contour"}]
+    found = []
+    for padding in (-1000.0, 3000.0):
+        padded = pet.with_array(np.where(covered.inside, pet.array, padding).astype(np.float32))
+        cut = replace(subject, volumes={**subject.volumes, "PET": padded}, seen={"PET": covered})
+        out = Stability.model_validate({"chain": chain})(cut, 1, ALIGNED)
+        found.append((out.volumes["PET"].array, out.masks["PET"].array))
+        seen = out.volumes["PET"].array[out.seen["PET"].inside]
+        assert pet.array.min() - 5 < seen.min() < seen.max() < pet.array.max() + 5
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)

@@ -11,7 +11,9 @@ from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask
 from radfuse.errors import ConfigError, DataError
 from radfuse.extract.parameters import BUILT_IN, faults, parameters_for
+from radfuse.extract.regions.ring import Ring
 from radfuse.extract.stage import Extract
+from radfuse.extract.whole_shape import OF_INTENSITY
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "pyradiomics"
 FEW = {"featureClass": {"firstorder": ["Mean", "Maximum"]}, "setting": {"binWidth": 25}}
@@ -140,15 +142,20 @@ def half(sphere):
     return Mask(inside, sphere.geometry)
 
 
+def cut(subject, half, padding):
+    """The subject, whose PET covers a part and is padded beyond it."""
+    pet = subject.volumes["PET"]
+    padded = pet.with_array(np.where(half.inside, pet.array, padding).astype(pet.array.dtype))
+    return replace(subject, volumes={**subject.volumes, "PET": padded}, seen={"PET": half})
+
+
 WITH_SHAPE = {"featureClass": {"shape": ["MeshVolume"], "firstorder": ["Mean", "Minimum"]}, "setting": {"binWidth": 25}}
 
 
 @pytest.mark.parametrize("method", ["fast", "pyradiomics"])
-def test_what_a_scan_does_not_cover_is_not_measured_but_the_shape_is_whole(subject, ct, pet, sphere, half, method):
-    padded = pet.with_array(np.where(half.inside, pet.array, -1000.0))
+def test_what_a_scan_does_not_cover_is_not_measured_but_the_shape_is_whole(subject, pet, sphere, half, method):
     extract = Extract(parameters={"default": WITH_SHAPE}, extractor=method)
-    row = extract(Subject("one", {"CT": ct, "PET": padded}, subject.masks, seen={"PET": half}))
-    whole = extract(subject)
+    row, whole = extract(cut(subject, half, -1000.0)), extract(subject)
     inside = pet.array[sphere.inside & half.inside].astype(float)
     assert row.values["PET.original_firstorder_Mean"] == pytest.approx(inside.mean(), rel=1e-12)
     assert row.values["PET.original_firstorder_Minimum"] == inside.min()
@@ -159,13 +166,44 @@ def test_what_a_scan_does_not_cover_is_not_measured_but_the_shape_is_whole(subje
     assert not any("FieldOfView" in name for name in whole.diagnostics)
 
 
+EVERYTHING = {
+    "imageType": {name: {} for name in ("Original", "Wavelet", "Square", "Logarithm", "Gradient", "LBP2D")}
+    | {"LoG": {"sigma": [3.0]}},
+    "setting": {"binCount": 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "setting"),
+    [
+        ("fast", {}),
+        ("fast", {"resampledPixelSpacing": [1.3, 1.3, 1.3]}),
+        ("fast", {"normalize": True, "removeOutliers": 2}),
+        ("fast", {"resegmentRange": [0.5, 20.0]}),
+        ("pyradiomics", {"normalize": True}),
+        ("ibsi", {}),
+    ],
+)
+def test_no_number_depends_on_what_a_scan_was_padded_with(subject, half, method, setting):
+    parameters = {**EVERYTHING, "setting": {**EVERYTHING["setting"], **setting}}
+    regions = {"rim": {"method": "ring", "outer_mm": 4, "min_voxels": 5}}
+    extract = Extract(parameters={"default": parameters}, extractor=method, regions=regions)
+    low, high = (extract(cut(subject, half, padding)) for padding in (-1000.0, 3000.0))
+    assert low.values == pytest.approx(high.values, rel=0, abs=0, nan_ok=True)
+    assert low.problems == high.problems
+    shapes = [name for name in low.values if name.startswith("PET.original_shape")]
+    whole = extract(subject)
+    told = [name for name in shapes if not name.endswith(OF_INTENSITY)]
+    assert [low.values[name] for name in told] == [whole.values[name] for name in told]
+    assert len(shapes) - len(told) == (4 if method == "ibsi" else 0)
+
+
 def test_regions_that_are_derived_end_where_the_scan_ends(subject, pet, sphere, half):
     extract = Extract(
         parameters={"default": WITH_SHAPE},
         regions={"rim": {"method": "ring", "outer_mm": 3}, "zone": {"method": "habitats", "clusters": 2}},
     )
-    padded = pet.with_array(np.where(half.inside, pet.array, -1000.0))
-    row = extract(replace(subject, volumes={**subject.volumes, "PET": padded}, seen={"PET": half}))
+    row = extract(cut(subject, half, -1000.0))
     for region in ("rim", "zone1", "zone2"):
         assert row.values[f"PET:{region}.original_firstorder_Minimum"] >= pet.array.min()
     # Habitats are made of both images, so nothing of them lies where one of them has no values.
@@ -173,11 +211,12 @@ def test_regions_that_are_derived_end_where_the_scan_ends(subject, pet, sphere, 
 
 
 def test_a_derived_region_that_a_scan_does_not_show_has_no_values_there(subject, sphere):
+    rim = Ring(outer_mm=3).outline(sphere).voxels
     nothing = Mask(np.where(sphere.inside, 1, 0).astype(np.uint8), sphere.geometry)
     extract = Extract(parameters={"default": FEW}, regions={"rim": {"method": "ring", "outer_mm": 3}})
     row = extract(replace(subject, seen={"PET": nothing}))
     assert np.isnan(row.values["PET:rim.original_firstorder_Mean"])
     assert row.problems["PET:rim.original_firstorder_Mean"] == (
-        "no region rim: the field of view of PET holds nothing of it"
+        f"no region rim: the field of view of PET holds 0 of its {rim} voxels, fewer than 27"
     )
     assert np.isfinite(row.values["CT:rim.original_firstorder_Mean"])

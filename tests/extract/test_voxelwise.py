@@ -241,3 +241,17 @@ def test_the_parameters_say_how_wide_and_the_stage_overrules(lesion):
     np.testing.assert_array_equal(found.array, same.array)
     with pytest.raises(DataError, match="no region to map"):
         list(stage(Subject("a", {"CT": volume}), wanted))
+
+
+def test_a_kernel_that_looks_around_sees_no_padding(lesion):
+    volume, mask = lesion
+    view = np.ones(mask.array.shape, np.uint8)
+    view[int(np.argwhere(mask.inside)[:, 0].mean()) :] = 0
+    stage = Voxelwise(parameters={"CT": ORIGINAL}, kernel_radius=1, masked=False)
+    maps = []
+    for padding in (-1000, 3000):
+        padded = volume.with_array(np.where(view, volume.array, padding).astype(volume.array.dtype))
+        subject = Subject("a", {"CT": padded}, {"CT": mask}, seen={"CT": Mask(view, mask.geometry)})
+        [(_, found)] = stage(subject, {"CT": ["original_firstorder_Maximum"]})
+        maps.append(found.array)
+    np.testing.assert_array_equal(*maps)

@@ -194,3 +194,29 @@ def test_sets_of_inputs_that_make_no_sense_are_refused(inputs):
 def test_a_window_the_wrong_way_round_is_refused():
     with pytest.raises(ValidationError, match="from low to high"):
         Window(low=10, high=-10)
+
+
+@pytest.mark.parametrize("method", ["average", "dwt3d", "laplacian", "mdafuse"])
+def test_a_fused_volume_knows_nothing_of_padding_and_is_zero_beyond_the_scans(subject, sphere, method):
+    inside = np.ones(sphere.geometry.shape, np.uint8)
+    inside[int(np.argwhere(sphere.inside)[:, 0].mean()) :] = 0
+    view, fused = Mask(inside, sphere.geometry), []
+    for padding in (-1000.0, 3000.0):
+        pet = subject.volumes["PET"].with_array(np.where(view.inside, subject.volumes["PET"].array, padding))
+        cut = replace(subject, volumes={**subject.volumes, "PET": pet}, seen={"PET": view})
+        fused.append(Fuse(methods=(method,))(cut).volumes[f"fused-{method}-CT_PET"].array)
+    assert np.array_equal(*fused)
+    assert not fused[0][~view.inside].any()
+    assert fused[0][view.inside].any()
+
+
+def test_scans_that_show_no_part_of_the_region_in_common_are_not_fused(subject, sphere):
+    middle = int(np.argwhere(sphere.inside)[:, 0].mean())
+    views = {}
+    for name, part in (("CT", slice(0, middle)), ("PET", slice(middle, None))):
+        inside = np.zeros(sphere.geometry.shape, np.uint8)
+        inside[part] = 1
+        views[name] = Mask(inside, sphere.geometry)
+    out = AVERAGE(replace(subject, seen=views))
+    assert list(out.volumes) == ["CT", "PET"]
+    assert out.findings["fuse"]["skipped"] == {"CT_PET": "the scans show no part of the region in common"}

@@ -95,7 +95,7 @@ class Voxelwise(Stage):
             around = Surroundings(**self._surroundings(parameters), threads=threads, kernels=kernels)
             try:
                 region = subject.cut(modality, subject.masks[modality])
-                found = voxel_maps(subject.volumes[modality], region, parameters, features, around)
+                found = voxel_maps(subject.gone_on(modality), region, parameters, features, around)
                 for name, image in found:
                     yield column(modality, name), image
             except RadfuseError as error:
