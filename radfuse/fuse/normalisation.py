@@ -62,8 +62,10 @@ class Spread(Frozen):
     """The volume's own spread, for arbitrary units such as MR: a z-score shifted so that background becomes 0.
 
     ``width`` is a number of standard deviations of the tissue: voxels more than a tenth of the way from the
-    volume's minimum to its 99th percentile. A volume that is in standard deviations already (unit z) is taken at
-    its word. The lesion's mask plays no part, so a new contour never changes a fused volume.
+    volume's minimum to its 99th percentile, as is the mean of the 27 around them. Single voxels of air that noise
+    lifts over that line do not count, or the width would follow how much air a scan shows. A volume that is in
+    standard deviations already (unit z) is taken at its word. The lesion's mask plays no part, so a new contour
+    never changes a fused volume.
     """
 
     TISSUE: ClassVar[float] = 0.1
@@ -73,11 +75,14 @@ class Spread(Frozen):
 
     def measure(self, volume: Volume) -> Affine:
         """Measure the map on a volume."""
+        from scipy.ndimage import uniform_filter
+
         values = volume.array.astype(np.float64)
         low = float(values.min())
         deviation = 1.0
         if volume.unit != "z":
-            tissue = values[values > low + self.TISSUE * (np.percentile(values, 99) - low)]
+            line = low + self.TISSUE * (np.percentile(values, 99) - low)
+            tissue = values[(values > line) & (uniform_filter(values, 3) > line)]
             deviation = float(tissue.std()) if tissue.size else 0.0
         if deviation <= 0:
             # A constant volume has no spread to measure; any width maps it to 0.

@@ -11,7 +11,7 @@ from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask, Volume
 from radfuse.errors import DataError, GeometryError
 from radfuse.fuse.average import Average
-from radfuse.fuse.normalisation import DEFAULTS, Spread, Window, normalisation_for, normalise
+from radfuse.fuse.normalisation import DEFAULTS, Affine, Spread, Window, normalisation_for, normalise
 from radfuse.fuse.stage import Fuse
 
 AVERAGE = Fuse(methods=("average",))
@@ -220,3 +220,15 @@ def test_scans_that_show_no_part_of_the_region_in_common_are_not_fused(subject, 
     out = AVERAGE(replace(subject, seen=views))
     assert list(out.volumes) == ["CT", "PET"]
     assert out.findings["fuse"]["skipped"] == {"CT_PET": "the scans show no part of the region in common"}
+
+
+def test_the_spread_of_tissue_does_not_follow_how_much_noisy_air_a_scan_shows(rng):
+    def shown(air: int) -> Affine:
+        truth = np.zeros((24, 32 + 2 * air, 32 + 2 * air))
+        truth[:, air + 4 : air + 28, air + 4 : air + 28] = rng.normal(300.0, 60.0, (24, 24, 24))
+        # The magnitude of a complex signal: Rayleigh noise in air, a twentieth of the tissue.
+        noisy = np.abs(truth + 15.0 * (rng.normal(size=truth.shape) + 1j * rng.normal(size=truth.shape)))
+        grid = Geometry(truth.shape[::-1], (2.0, 2.0, 2.0))
+        return Spread().measure(Volume(noisy.astype(np.float32), grid, "MR", "a.u."))
+
+    assert shown(24).width == pytest.approx(shown(2).width, rel=0.03)
