@@ -16,6 +16,7 @@ from radfuse.errors import GeometryError, RadfuseError
 from radfuse.fuse import Array, Fuser, FusionMethod
 from radfuse.fuse.average import Average
 from radfuse.fuse.dwt3d import WaveletDiscrete
+from radfuse.fuse.fallback import build_for
 from radfuse.fuse.maximum import Maximum
 from radfuse.fuse.mdafuse import MdAFuse
 from radfuse.fuse.normalisation import DEFAULTS, Normalisation, normalisation_for, normalise
@@ -99,7 +100,7 @@ class Fuse(Stage):
             maps[name] = affine.record()
         made: dict[str, Any] = {}
         for method in self.methods if used else ():
-            fuser = method.build(device)
+            fuser = build_for(method, device)
             for group in used:
                 name, shared = fused_name(method.title, group), subject.seen_by_all(group)
                 fused = _fuse(fuser, group, normalised, grid, name, subject.id)
