@@ -28,12 +28,18 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights and their card.")] = Path("."),
     device: Device = "auto",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting.", metavar="KEY=VALUE")] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Begin again, replacing what is in the folder.")] = False,
     study: Annotated[Path | None, typer.Option("--study", help="Study folder whose mlflow.db records it.")] = None,
 ) -> None:
     """Train a fusion network self-supervised on co-registered volumes, and write weights with a card."""
     from radfuse.run.fusion_training import train_network
 
-    typer.echo(f"weights: {train_network(config, output, device, set_ or [], _tell, study)}")
+    weights = train_network(config, output, device, set_ or [], _tell, study, redo=redo, resumed=_resumed)
+    typer.echo(f"weights: {weights}")
+
+
+def _resumed(step: int) -> None:
+    typer.echo(f"goes on from step {step}", err=True)
 
 
 def _tell(progress: "Progress") -> None:

@@ -3,6 +3,7 @@
 import json
 
 from radfuse.fuse.networks.recipe import FusionTraining
+from radfuse.fuse.normalisation import DEFAULTS
 from radfuse.fuse.training import Trained
 
 
@@ -51,7 +52,7 @@ def card(
         f"- SHA-256: `{trained.sha256}`",
         f"- Size: {len(trained.weights)} bytes; {_stored(config)}",
         "",
-        "The loss is `0.3 sum(1 - SSIM) + 0.7 sum MSE` over two sources, of values normalised as in `radfuse fuse`.",
+        stated_loss(config),
         *(["", remarks] if remarks else []),
         "",
         "The recipe:",
@@ -62,6 +63,29 @@ def card(
         "",
     ]
     return "\n".join(lines)
+
+
+def stated_loss(config: FusionTraining) -> str:
+    """Say what is made small in training and what the held-out loss is of, and where that is not the paper's."""
+    from radfuse.fuse.networks.loss import INTENSITY, SSIM_SIDE, STRUCTURE
+
+    edges = f" + {config.gradient_weight:g} E" if config.gradient_weight else ""
+    usual = {**DEFAULTS, **config.normalisation} == DEFAULTS
+    values = "as `radfuse fuse` does by default" if usual else "as the recipe says"
+    window = " x ".join([str(SSIM_SIDE)] * (2 if config.method == "mdafuse_published" else 3))
+    cut = f" (cut to {config.crop} in the crops of training)" if config.crop < SSIM_SIDE else ""
+    lines = [
+        f"The loss is `{STRUCTURE} sum(1 - SSIM) + {INTENSITY} sum MSE{edges}` over two sources, of values normalised "
+        f"{values}. SSIM is that of a uniform window of {window} voxels{cut}, with the variances of a population; the "
+        "paper's (pytorch-msssim) is of a Gaussian window of 11 x 11 pixels."
+    ]
+    if edges:
+        lines.append(
+            "`E` is not the paper's: along each axis the mean distance of the fused step from the sources' larger one, "
+            "summed over the axes. It counts in training and in validation; the held-out loss is without it, to be "
+            "compared with that of other weights."
+        )
+    return " ".join(lines)
 
 
 def _compared(ratio: float) -> str:

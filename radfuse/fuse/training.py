@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radfuse.data.volume import Volume
-from radfuse.errors import DataError
+from radfuse.errors import DataError, GeometryError
 from radfuse.fuse import Array
 from radfuse.fuse.networks.recipe import FusionTraining
 from radfuse.fuse.normalisation import DEFAULTS, normalisation_for, normalise
@@ -102,11 +102,18 @@ def phantom_sets(config: FusionTraining, part: int) -> list[VolumeSet]:
 
 
 def normalised_set(volumes: Mapping[str, Volume], normalisation: Mapping[str, Any] = DEFAULTS) -> VolumeSet:
-    """Normalise the modalities of one patient as the fuse stage does."""
-    if len({volume.array.shape for volume in volumes.values()}) != 1 or len(volumes) < 2:
-        shapes = {name: volume.array.shape for name, volume in volumes.items()}
-        raise DataError(
-            f"training needs two or more modalities on one grid, found {shapes}",
+    """Normalise the modalities of one patient as the fuse stage does.
+
+    Raises a GeometryError where voxels of the same place in two arrays are not of the same place in the patient.
+    """
+    if len(volumes) < 2:
+        raise DataError(f"training needs two or more modalities, found {', '.join(volumes) or 'none'}")
+    (first, one), *others = volumes.items()
+    apart = {name: one.geometry.differences(other.geometry) for name, other in others}
+    if any(apart.values()):
+        spelt = "; ".join(f"{first} against {name}: {told}" for name, told in apart.items() if told)
+        raise GeometryError(
+            f"training needs two or more modalities on one grid, found {spelt}",
             hint="Run `radfuse align` and train on its volumes.",
         )
     chosen = {**DEFAULTS, **normalisation}
@@ -134,7 +141,8 @@ def run_training(
     device : ``cpu`` or ``cuda``.
     on_step : called after every update.
     resume : a checkpoint of an earlier call with the same recipe; the result is then the same as without the stop.
-    images : SHA-256 of the image files behind ``sets`` and ``validation``, to be declared in the weights.
+    images : SHA-256 of the image files behind ``sets`` and ``validation``, and of the scans behind those, to be
+        declared in the weights.
     """
     import hashlib
 

@@ -130,7 +130,7 @@ def _privacy(run: FittedRun, manifest: Manifest, signed: bool) -> Iterator[str]:
         yield (
             f"\n`{FINGERPRINTS}` lets whoever has the file of an image tell that it was learned from, and nothing "
             "else. Weights of fusion networks and intensity scales carry such hashes, unsalted, of their own training "
-            "images.\n"
+            "images and of the scans behind those.\n"
         )
     yield (
         "Signed: `radfuse predict --trust public.pem` makes sure that the owner of that key made it. Get the key from "

@@ -22,6 +22,7 @@ from radfuse.data.reading.tables import read_manifest
 from radfuse.data.region import MAIN
 from radfuse.data.volume import Mask, Volume
 from radfuse.errors import ConfigError, DataError, RadfuseError
+from radfuse.run.seen import declared
 from radfuse.run.store import file_digest, write_text
 from radfuse.run.subjects import read_outlines
 
@@ -97,7 +98,7 @@ def learn_landmarks(
         over=over,
         threshold=threshold,
         before=tuple(step.method for step in steps),
-        images=tuple(sorted(file_digest(scan.image) for scan in scans if scan.subject in found)),
+        images=tuple(sorted(declared({s.image: file_digest(s.image) for s in scans if s.subject in found}))),
     )
     text = learned.model_dump_json(indent=1) + "\n"
     write_text(output, text)

@@ -1,9 +1,10 @@
 """Put subjects into the run folder and take them out again."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,8 @@ from radfuse.run.store import Store, write, write_text
 IMAGE, MASK, MATCHED, TRANSFORM = ".nii.gz", ".mask.nii.gz", ".matched.nii.gz", ".tfm"
 FIELD, SEEN = ".field.nii.gz", ".seen.nii.gz"
 CONTENTS = "subject.json"
+SCANS = "scans"
+NO_FILES: Mapping[str, str] = MappingProxyType({})
 ROW = "row.parquet"
 
 
@@ -80,13 +83,19 @@ def read_outlines(scan: Scan) -> tuple[Mask | None, dict[str, Mask | str]]:
     return main, further
 
 
-def save_aligned(folder: Path, subject: Subject) -> list[str]:
-    """Write volumes, fusion inputs, regions and transforms; give the names of the files."""
+def save_aligned(folder: Path, subject: Subject, scans: Mapping[str, str] = NO_FILES) -> list[str]:
+    """Write volumes, fusion inputs, regions and transforms; give the names of the files.
+
+    Parameters
+    ----------
+    scans : SHA-256 of the file of each modality's scan, which tells later whose images these are.
+    """
     files = [*_save_volumes(folder, subject, subject.volumes)]
     for name, volume in subject.matched.items():
         write_volume(folder / f"{name}{MATCHED}", volume)
         files.append(f"{name}{MATCHED}")
     contents = _contents(subject, subject.volumes) | {"matched": sorted(subject.matched), "transforms": {}}
+    contents[SCANS] = dict(scans)
     for name, motion in subject.transforms.items():
         linear = motion if isinstance(motion, Transform) else motion.linear
         contents["transforms"][name] = linear.matrix

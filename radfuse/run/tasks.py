@@ -122,7 +122,8 @@ def _failure(stage: str, item: str, key: str, seconds: float, error: Exception) 
 def _align(task: SubjectTask, store: Store, folder: Path) -> tuple[list[str], Mapping[str, Any]]:
     given = _outlined(task, store, subjects.from_files(task.subject, task.scans))
     aligned = task.stage(given, task.device)  # type: ignore[operator]
-    return subjects.save_aligned(folder, aligned), aligned.findings.get("align", {})
+    scans = {scan.modality: file_digest(scan.image) for scan in task.scans}
+    return subjects.save_aligned(folder, aligned, scans), aligned.findings.get("align", {})
 
 
 def _outlined(task: SubjectTask, store: Store, given: Subject) -> Subject:

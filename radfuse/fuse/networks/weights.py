@@ -55,7 +55,8 @@ def save_weights(state: dict[str, Tensor], halved: bool = False, images: Sequenc
     state : the network's numbers.
     halved : store kernels in float16, which keeps 11 binary digits. What has one number for each channel (biases,
         batch statistics) stays float32.
-    images : SHA-256 of the image files that training looked at; they travel inside the file.
+    images : SHA-256 of the image files that training looked at, and of the scans that those were made from; they
+        travel inside the file.
     """
     import torch
     from safetensors.torch import save
