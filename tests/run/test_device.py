@@ -9,7 +9,7 @@ from run.by_hand import by_hand, made, patients
 from radfuse.config import Execution
 from radfuse.errors import ConfigError
 from radfuse.run.device import device_of
-from radfuse.run.predict import measure
+from radfuse.run.measuring import measure
 from radfuse.run.progress import Silent
 from radfuse.run.store import Store
 
@@ -33,7 +33,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, rng, tmp_path):
     run = by_hand(tmp_path / "run", made(rng))
     config = run.config.model_copy(update={"execution": Execution(device="cuda")})
     with pytest.raises(ConfigError, match="finds no CUDA device"):
-        measure(replace(run, config=config), patients("N1"), Store(tmp_path / "new"), Silent())
+        measure(replace(run, config=config), [], patients("N1"), Store(tmp_path / "new"), Silent())
     assert not (tmp_path / "new").exists()
     for stage in ("fuse", "extract", "voxelwise"):
         with pytest.raises(ConfigError, match="finds no CUDA device"):
