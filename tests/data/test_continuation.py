@@ -16,6 +16,16 @@ def test_around_a_box_the_border_is_repeated_as_numpy_pads(edges: list[tuple[int
     assert np.array_equal(gone_on(array, seen), np.pad(shown, pads, mode="edge"))
 
 
+def test_what_is_no_box_is_filled_line_by_line_along_x_then_y_then_z() -> None:
+    rng = np.random.default_rng(0)
+    array, seen = rng.normal(size=(7, 8, 9)), rng.random((7, 8, 9)) < 0.3
+    filled = gone_on(array, seen)
+    assert np.array_equal(filled[seen], array[seen])
+    for z, y, x in np.argwhere(~seen & seen.any(axis=2, keepdims=True)):
+        near = sorted(np.flatnonzero(seen[z, y]), key=lambda other: (abs(other - x), other))
+        assert filled[z, y, x] == array[z, y, near[0]]
+
+
 def test_a_gap_takes_its_nearest_neighbour_and_nothing_seen_changes_nothing() -> None:
     array = np.array([[[1.0, 0.0, 0.0, 0.0, 5.0]]])
     seen = np.array([[[True, False, False, False, True]]])
