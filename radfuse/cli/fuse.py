@@ -18,7 +18,8 @@ Images = Annotated[
     list[Path] | None,
     typer.Option(
         "--image",
-        help="Fuse this picture or volume with others; repeat it. -o says what to write, --set sets the method.",
+        help="Fuse this picture or volume with others; repeat it. -o says what to write (its record goes beside it, as "
+        "NAME.fusion.json), --set sets the method.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -93,7 +94,7 @@ def _fuse_images(
     import json
 
     from radfuse.run.device import choose_device
-    from radfuse.run.fuse_images import Request, fuse_images, parse_window
+    from radfuse.run.fuse_images import Request, fuse_images, parse_window, scales
 
     _refuse_a_studys_options(options)
     if options.study is None:
@@ -109,6 +110,8 @@ def _fuse_images(
         bits,
     )
     record = fuse_images(request, choose_device(options.device or "auto"))
+    for line in scales(request, record):
+        typer.echo(line, err=True)
     typer.echo(json.dumps(record, indent=1) if options.as_json else f"fused: {request.output}")
 
 

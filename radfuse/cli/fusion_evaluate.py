@@ -2,13 +2,14 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from radfuse.cli.finish import tell_failures
-from radfuse.cli.options import STUDY_FILE, AsJson, StudyOptions
+from radfuse.cli.options import STUDY_FILE, AsJson, Quiet, StudyOptions, listener_for
 from radfuse.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ Windows = Annotated[
         "--window", metavar="NAME=LOW:HIGH", help="Values of a source volume that are [0, 1].", rich_help_panel=FILES
     ),
 ]
+Coarser = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="For QNR: how many times wider the functional image's own pixels are than these; default 1.",
+        rich_help_panel=FILES,
+    ),
+]
 
 
 def evaluate(
@@ -57,6 +66,7 @@ def evaluate(
     pairs: Pairs = None,
     modality: Modalities = None,
     window: Windows = None,
+    coarser: Coarser = None,
     convention: Annotated[
         str, typer.Option(help="standard, or mdafuse to compare with that paper's table.")
     ] = "standard",
@@ -65,6 +75,7 @@ def evaluate(
     ] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV to write; means go beside it.")] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure how well fused images keep their sources: of a study's run, of single files, or of a CSV of pairs."""
     from radfuse.run import fusion_quality as quality
@@ -75,17 +86,19 @@ def evaluate(
         tuple(name.strip() for name in metrics.split(",") if name.strip()),
         tuple(modality or ()),
         dict(map(parse_window, window or ())),
+        coarser or 1,
     )
+    listener = listener_for(StudyOptions(as_json=as_json, quiet=quiet))
     options = StudyOptions(config=config, study=study, run=run, set_=set_, subject=subject)
-    _refuse_a_mixture(options, fused, image, pairs, modality)
+    _refuse_a_mixture(options, fused, image, pairs, {"--modality": modality, "--coarser": coarser})
     if pairs is not None:
-        found = quality.judge_files(quality.read_pairs(pairs), measuring, output or PAIRS_OUTPUT)
+        found = quality.judge_files(quality.read_pairs(pairs), measuring, output or PAIRS_OUTPUT, listener)
     elif fused is not None:
         triple = quality.Triple(fused, tuple(image or ()), fused.name)
         found = quality.judge_files([triple], measuring, output)
     else:
         found = quality.judge_study(
-            options.read_config(), options.folder, run, measuring, only=subject or (), output=output, tell=_say
+            options.read_config(), options.folder, run, measuring, only=subject or (), output=output, listener=listener
         )
     print_judgement(found, as_json)
 
@@ -95,7 +108,7 @@ def _refuse_a_mixture(
     fused: Path | None,
     image: list[Path] | None,
     pairs: Path | None,
-    modality: list[str] | None,
+    of_files: Mapping[str, object],
 ) -> None:
     if (fused is None) != (not image):
         raise ConfigError("--fused and --image belong together", hint="--fused F.png --image A.png --image B.png")
@@ -104,12 +117,9 @@ def _refuse_a_mixture(
     files = fused is not None or pairs is not None
     if files and options != StudyOptions():
         raise ConfigError("with --fused or --pairs there is no study: leave out its config, --run, --set and --subject")
-    if not files and modality:
-        raise ConfigError("--modality is for files: a study knows its own modalities")
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    given = [name for name, value in of_files.items() if value is not None]
+    if not files and given:
+        raise ConfigError(f"{given[0]} is for files: a study knows its own scans")
 
 
 def print_judgement(found: "Judgement", as_json: bool) -> None:

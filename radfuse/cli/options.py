@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +19,7 @@ STUDY_FILE = Path("radfuse.yaml")
 
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes; default: one per core.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda: where networks run.", metavar="DEVICE")]
 
 
@@ -43,7 +44,7 @@ class StudyOptions:
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed subjects again.")] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be reused and redone; do nothing.")] = False
     as_json: AsJson = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False
+    quiet: Quiet = False
 
     def read_config(self) -> "Config":
         """Read the YAML with every override."""
@@ -114,20 +115,33 @@ def listener_for(options: StudyOptions) -> "Listener":
     return Silent() if options.quiet or options.as_json else Bars()
 
 
+COMPUTING = ("jobs", "device", "redo", "retry_failed")
+
+
 def study_command(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the shared options as one ``options: StudyOptions`` argument."""
+    return _with_options(function, [f.name for f in fields(StudyOptions)])
+
+
+def looking_command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that computes no result the shared options, but for those that say how to compute."""
+    return _with_options(function, [f.name for f in fields(StudyOptions) if f.name not in COMPUTING])
+
+
+def _with_options(function: Callable[..., None], names: Sequence[str]) -> Callable[..., None]:
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "options"]
     hints = get_type_hints(function, include_extras=True)
     shared = get_type_hints(StudyOptions, include_extras=True)
     parameters = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared[f.name])
         for f in fields(StudyOptions)
+        if f.name in names
     ]
     parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in own]
 
     @functools.wraps(function)
     def command(**given: Any) -> None:
-        options = StudyOptions(**{f.name: given.pop(f.name) for f in fields(StudyOptions)})
+        options = StudyOptions(**{name: given.pop(name) for name in names})
         function(options=options, **given)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

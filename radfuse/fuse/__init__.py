@@ -72,6 +72,8 @@ class FusionMethod(Component):
       background stays exactly zero. Without it the identity holds only where whole volumes agree.
     - ``keeps_equal_sources``: fusing a volume with itself gives that volume. Methods that denoise, mask or derive an
       image of another kind do not.
+    - ``on_source_scale``: fused values are on the sources' normalised scale, so that the inverse of a source's map
+      gives them its unit, and halved sources give about half the values. A derived image has a scale of its own.
     - ``keeps_constants``: constant volumes give a constant. Zero padding makes borders differ.
     - ``context_voxels``: how far away a voxel can change the result at another one; None when there is no such
       distance (a decimated transform depends on where the grid begins).
@@ -81,6 +83,7 @@ class FusionMethod(Component):
     permutation_equivariant: ClassVar[bool] = False
     voxelwise_identity: ClassVar[bool]
     keeps_equal_sources: ClassVar[bool] = True
+    on_source_scale: ClassVar[bool] = True
     keeps_constants: ClassVar[bool] = True
     context_voxels: ClassVar[int | None]
 

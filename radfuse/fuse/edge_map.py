@@ -27,6 +27,7 @@ class EdgeMap(FusionMethod):
     permutation_equivariant: ClassVar[bool] = True
     voxelwise_identity: ClassVar[bool] = False
     keeps_equal_sources: ClassVar[bool] = False
+    on_source_scale: ClassVar[bool] = False
     # The percentile is the whole volume's.
     context_voxels: ClassVar[int | None] = None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from radfuse.component import KnownFile
 from radfuse.data.geometry import Geometry
@@ -43,7 +43,13 @@ class MdAFusePublished(FusionMethod):
     planes: Literal["axial", "three"] = Field(
         "axial", description="Slices to fuse: axial, or the mean of axial, coronal and sagittal."
     )
-    zero_background: bool = Field(True, description="Voxels where every source is exactly 0 stay 0.")
+    zero_background: bool = Field(True, description="Voxels where every source is 0, to within `background`, are 0.")
+    background: NonNegativeFloat = Field(
+        0.0,
+        description="How far from 0 normalised sources may be in background. 0: exactly 0, as padding is; the noise of "
+        "air is not, and becomes a constant. 0.02 is 40 HU and 0.4 SUV by the default windows, with a step wherever "
+        "tissue that is dark in every source begins.",
+    )
     weights: KnownFile = Field("shipped", description="`shipped`, or a safetensors file of `radfuse fusion train`.")
     sha256: str = Field(
         SHIPPED_SHA256,
@@ -52,8 +58,8 @@ class MdAFusePublished(FusionMethod):
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="Of the convolutions; bfloat16 is for looking: it moves voxels by 0.01 of the range, and half the "
-        "features then disagree.",
+        description="Of the convolutions; bfloat16 is for looking: what it does to features was measured of `mdafuse` "
+        "alone, where half of them then disagreed.",
     )
     at_once: PositiveInt = Field(16, description="Slices in a batch on a GPU: bounds the memory, not the answer.")
 
@@ -101,7 +107,7 @@ class MdAFusePublished(FusionMethod):
                 )  # fmt: skip
             fused /= len(axes)
             if self.zero_background:
-                fused[np.all([volume == 0 for volume in volumes], axis=0)] = 0
+                fused[np.all([np.abs(volume) <= self.background for volume in volumes], axis=0)] = 0
             return fused
 
         return Fuser(combine)

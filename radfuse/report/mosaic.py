@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 Line = npt.NDArray[np.float64]
 
-GAP_PX, FONT_PX, LINE_PX, STROKE_PX = 10, 15, 19, 2
+GAP_PX, FONT_PX, LINE_PX, STROKE_PX, LABEL_PX = 10, 15, 19, 2, 4
 INK, PAPER = "#222222", "#FFFFFF"
 
 
@@ -29,7 +29,7 @@ class Panel:
     ----------
     pixels : (row, column, colour).
     size_px : width and height to be shown at; pixels become blocks, nothing is smoothed.
-    label : written into the upper left corner.
+    label : written into the upper left corner, in a dark box.
     lines : points (column, row) in fractions of a pixel, counted from the middle of the first; each with its colour.
     """
 
@@ -47,7 +47,11 @@ class Panel:
         scale = np.asarray(self.size_px) / (self.pixels.shape[1], self.pixels.shape[0])
         for line, colour in self.lines:
             pen.line([tuple(point) for point in ((line + 0.5) * scale).tolist()], colour, STROKE_PX, "curve")
-        pen.text((5, 4), self.label, "white", _font(), stroke_width=2, stroke_fill="black")
+        if self.label:
+            # A box of its own: the picture under a label may be white, as PET in inverted greys is.
+            left, top, right, bottom = pen.textbbox((LABEL_PX, LABEL_PX), self.label, _font())
+            pen.rectangle((left - LABEL_PX, top - LABEL_PX, right + LABEL_PX, bottom + LABEL_PX), INK)
+            pen.text((LABEL_PX, LABEL_PX), self.label, "white", _font())
         return picture
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
@@ -93,6 +93,13 @@ class Place:
                 slice(max(0, int(low[a] - reach[a])), min(shape[a], int(high[a] + reach[a]) + 2)) for a in range(3)
             )
         return cls(turned, centre, box)  # type: ignore[arg-type]
+
+    def at(self, plane: str, index: int, shape: tuple[int, int, int]) -> Place:
+        """Cut a plane elsewhere: at an index as `stored_index` gives it, within 0 and the length less one."""
+        axis = PLANES.index(plane)
+        centre = list(self.centre)
+        centre[axis] = shape[self.turned.order[axis]] - 1 - index if self.turned.flipped[axis] else index
+        return replace(self, centre=tuple(centre))  # type: ignore[arg-type]
 
     def cut(self, array: npt.NDArray[Any], plane: str) -> npt.NDArray[Any]:
         """Give the shown part of a plane of an array as it is stored: (row, column), colours last."""

@@ -45,14 +45,19 @@ def sheet(pair: Pair) -> bytes:
 
 
 def frames(pair: Pair) -> tuple[bytes, bytes]:
-    """Draw the reference and the scan, of one size, to be shown in turn: two PNG."""
-    states = [f", {BEFORE}", f", {AFTER}"] if pair.moved else [""]
+    """Draw the reference and the scan, of one size, to be shown in turn: two PNG.
+
+    Each title says which of the two it is, so that a viewer that shows the first alone does not hide the other.
+    """
+    states = [f"\n{BEFORE}", f"\n{AFTER}"] if pair.moved else [""]
     views = [_Views(pair, plane) for plane in SHOWN]
 
     def one(moving: bool) -> bytes:
         name = pair.moving.modality if moving else pair.fixed.modality
         row = [each.frame(scan, moving) for scan in range(len(states)) for each in views]
-        return mosaic([row], [f"{name}{state if moving else ''}" for state in states for _ in views])
+        turn = "2 of 2" if moving else "1 of 2"
+        told = states if moving else ["\n" * state.count("\n") for state in states]  # as high as the other's
+        return mosaic([row], [f"{name} ({turn}){state}" for state in told for _ in views])
 
     return one(False), one(True)
 

@@ -68,8 +68,6 @@ def sheet(
 def _picture(
     axes: Axes, shown: npt.NDArray[Any], place: Place, plane: str, region: npt.NDArray[np.bool_] | None, **ends: Any
 ) -> None:
-    from matplotlib.patheffects import withStroke
-
     axes.imshow(shown, aspect=place.turned.aspect(plane), interpolation="nearest", **ends)
     inside = None if region is None else place.cut(region, plane)
     if inside is not None and inside.any() and not inside.all():
@@ -78,11 +76,10 @@ def _picture(
     texts = {left: (0.02, 0.5, "left", "center"), right: (0.98, 0.5, "right", "center")}
     texts |= {top: (0.5, 0.98, "center", "top"), bottom: (0.5, 0.02, "center", "bottom")}
     texts |= {"display only": (0.98, 0.02, "right", "bottom")}
-    halo = [withStroke(linewidth=1.6, foreground="black")]
+    # A box, since the picture under a letter may be white, as where nothing changed.
+    box = {"boxstyle": "square,pad=0.2", "facecolor": INK, "linewidth": 0}
     for text, (x, y, beside, above) in texts.items():
-        axes.text(
-            x, y, text, transform=axes.transAxes, ha=beside, va=above, fontsize=6.5, color="white", path_effects=halo
-        )  # fmt: skip
+        axes.text(x, y, text, transform=axes.transAxes, ha=beside, va=above, fontsize=6.5, color="white", bbox=box)
 
 
 def _bars(figure: Figure, axes: npt.NDArray[Any], found: Followed) -> None:

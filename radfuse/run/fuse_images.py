@@ -22,7 +22,7 @@ from radfuse.data.subject import Subject
 from radfuse.data.volume import Volume
 from radfuse.errors import ConfigError, DataError
 from radfuse.fuse import FusionMethod
-from radfuse.fuse.normalisation import DEFAULTS, Spread, Window
+from radfuse.fuse.normalisation import DEFAULTS, Spread, Window, normalisation_for
 from radfuse.fuse.pictures import PictureFusion
 from radfuse.fuse.stage import Fuse
 from radfuse.run.store import file_digest, write_text
@@ -134,16 +134,27 @@ class Request:
 
     @property
     def record_path(self) -> Path:
-        """Where the record lies: beside the result, under the same name, as JSON."""
-        name = self.output.name
-        suffix = next(s for s in (".png", *sorted(VOLUMES, key=len, reverse=True)) if name.lower().endswith(s))
-        return self.output.with_name(name[: -len(suffix)] + ".json")
+        """Where the record lies."""
+        return record_beside(self.output)
 
     def names(self, coloured: int | None = None) -> list[str]:
         """What the images are called."""
         if self.modalities:
             return list(self.modalities)
         return [COLOURED if k == coloured else f"image{k + 1}" for k in range(len(self.images))]
+
+
+def record_beside(fused: Path) -> Path:
+    """Give the place of the record of a fused file: its whole name with ``.fusion.json``.
+
+    A file ``sub-01_fused.json`` beside ``sub-01_fused.nii.gz`` belongs to whoever made it (BIDS, dcm2niix).
+
+    Examples
+    --------
+    >>> record_beside(Path("F.nii.gz")).name, record_beside(Path("F.png")).name
+    ('F.nii.gz.fusion.json', 'F.png.fusion.json')
+    """
+    return fused.with_name(fused.name + ".fusion.json")
 
 
 def fuse_images(request: Request, device: str) -> dict[str, Any]:
@@ -159,6 +170,26 @@ def fuse_images(request: Request, device: str) -> dict[str, Any]:
     record = {"radfuse": radfuse.__version__, "output": request.output.name, **made}
     write_text(request.record_path, json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return record
+
+
+def scales(request: Request, record: Mapping[str, Any]) -> list[str]:
+    """Say what became 0 and 1 of volumes that were scaled by their own spread; nothing of pictures.
+
+    Parameters
+    ----------
+    record : of `fuse_images`.
+    """
+    if request.pictures:
+        return []
+    lines = []
+    for each in record["inputs"]:
+        name, scale = each["modality"], record["normalisation"][each["modality"]]
+        if isinstance(normalisation_for(name, {**DEFAULTS, **request.windows}), Spread):
+            low, high = scale["low"], scale["low"] + scale["width"]
+            lines.append(f"{name} ({each['file']}): {low:g} became 0 and {high:g} became 1, by its own spread")
+    if lines and not request.modalities:
+        lines.append("name them by --modality (CT, PET, MR_T1, ...): CT and PET have fixed windows")
+    return lines
 
 
 def parse_window(text: str) -> tuple[str, Window]:
@@ -188,6 +219,8 @@ def _fuse_volumes(request: Request, device: str) -> dict[str, Any]:
     volumes = {name: read_volume(path, name, unit_of(name)) for name, path in paths.items()}
     method = cast(FusionMethod, request.method)
     fused, settings = _fuse(method, volumes, {**DEFAULTS, **request.windows}, device)
+    if method.on_source_scale:
+        settings["inverse"] = "value in a source's unit = fused * width + low"
     write_volume(request.output, fused)
     return {"inputs": _inputs(request, names), **settings, "unit": "fused", "range": _range(fused.array)}
 
@@ -255,7 +288,6 @@ def _fuse(
     return subject.volumes[name], {
         "method": made["settings"],
         "normalisation": findings["normalisation"],
-        "inverse": "value in a source's unit = fused * width + low",
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from radfuse.config import Config
 from radfuse.data.cohort import Problem
 from radfuse.data.colour import lightness
 from radfuse.data.modality import unit_of
-from radfuse.data.reading.images import SUFFIXES, read_geometry, read_volume
+from radfuse.data.reading.images import read_geometry, read_volume
 from radfuse.data.reading.pictures import is_picture, read_picture
 from radfuse.data.volume import Volume
 from radfuse.errors import ConfigError, DataError, GeometryError, RadfuseError, StageError
@@ -25,10 +25,14 @@ from radfuse.fuse.quality import Convention, Quality, evaluate, metrics_of
 from radfuse.fuse.quality.tables import Judged, per_image, per_set
 from radfuse.fuse.roles import FUNCTIONAL
 from radfuse.run import subjects
+from radfuse.run.fuse_images import record_beside
+from radfuse.run.progress import Listener, Silent, followed
 from radfuse.run.session import Session
 from radfuse.run.store import Record, file_digest, write
 
 Array = npt.NDArray[np.floating[Any]]
+
+STAGE = "evaluate"
 
 COLOURED = "NM"
 """What a coloured source is called unless it is named: nuclear medicine, so that QNR knows it as the functional one."""
@@ -49,15 +53,20 @@ class Measuring:
     convention, metrics : as in `evaluate`; checked here, before anything is read.
     modalities : of the sources, in their order; a volume's tells its unit and window. Empty: image1, image2, ...
     windows : by modality, the window of a volume's values that becomes [0, 1].
+    coarser : of files, for QNR, how many times wider the functional image's own pixels are than these; a study reads it
+        from the headers of its scans.
     """
 
     convention: Convention = "standard"
     metrics: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     windows: Mapping[str, Window] = field(default_factory=dict)
+    coarser: int = 1
 
     def __post_init__(self) -> None:
         metrics_of(self.convention, self.metrics)
+        if self.coarser < 1:
+            raise ConfigError(f"--coarser is a number of pixels, 1 or more; found {self.coarser}")
         strange = sorted(set(self.windows) - set(self.modalities))
         if strange:
             raise ConfigError(
@@ -141,7 +150,7 @@ def judge_study(
     *,
     only: Sequence[str] = (),
     output: Path | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    listener: Listener | None = None,
 ) -> Judgement:
     """Judge every fused volume of a run, against the aligned volumes as fusing saw them.
 
@@ -149,54 +158,61 @@ def judge_study(
     ----------
     only : subjects; empty is all.
     output : the CSV to write; by default fusion_quality_<convention>.csv in the run's report folder.
-    tell : called with a line per subject.
+    listener : who follows the work.
     """
     if not (study / "runs" / run / "fuse").is_dir():
         raise StageError(f"{study / 'runs' / run} holds no results of fuse", hint="Run `radfuse fuse` first.")
     judged: list[Judged] = []
     failed: list[Problem] = []
-    with Session(config, study, run, only=only) as session:
+    with Session(config, study, run, only=only, listener=listener) as session:
         session.ledger.require(session.ids, [session.config.align, session.config.fuse])
-        for subject in session.ids:
-            record = session.ledger.done(session.config.fuse, subject)
-            if record is None:
-                continue  # its failure is in the ledger
-            try:
-                found = list(_judge_subject(session, subject, record, measuring))
-            except RadfuseError as error:
-                failed.append(_problem(subject, error))
-                continue
-            judged.extend(found)
-            tell(f"{subject}: {len(found)} fused volumes judged")
+        # Who has no record of fusing failed there, and is in the ledger.
+        records = {s: found for s in session.ids if (found := session.ledger.done(session.config.fuse, s)) is not None}
+        with followed(session.listener, STAGE, len(records)) as advance:
+            for subject, record in records.items():
+                wrong = None
+                try:
+                    judged += list(_judge_subject(session, subject, record, measuring))
+                except RadfuseError as error:
+                    wrong = error
+                    failed.append(_problem(subject, error))
+                advance(subject, wrong)
         before = [
             p for p in session.ledger.failures() if p.subject in session.only and not p.what.startswith("extract")
         ]
         target = output or session.store.folder("report") / f"fusion_quality_{measuring.convention}.csv"
         notes = ["sources are the aligned volumes on the scale that fusing used", PICTURES.partition("; ")[2]]
+        notes += _resolution(judged, "by their headers")
         return _written(Judgement(measuring.convention, judged, [*before, *failed], notes), target)
 
 
-def judge_files(triples: Sequence[Triple], measuring: Measuring, output: Path | None = None) -> Judgement:
+def judge_files(
+    triples: Sequence[Triple], measuring: Measuring, output: Path | None = None, listener: Listener | None = None
+) -> Judgement:
     """Judge fused files. One alone raises what is wrong with it; of several the others go on.
 
     Parameters
     ----------
     output : the CSV to write; None: none is written.
+    listener : who follows the work.
     """
     judged: list[Judged] = []
     failed: list[Problem] = []
     notes: dict[str, None] = {}
-    for triple in triples:
-        try:
-            quality, told = _judge_triple(triple, measuring)
-        except RadfuseError as error:
-            if len(triples) == 1:
-                raise
-            failed.append(_problem(triple.name, error))
-            continue
-        judged.append(Judged(triple.set, triple.name, quality))
-        notes.update(dict.fromkeys(told))
-    found = Judgement(measuring.convention, judged, failed, list(notes))
+    with followed(listener or Silent(), STAGE, len(triples)) as advance:
+        for triple in triples:
+            wrong = None
+            try:
+                quality, told = _judge_triple(triple, measuring)
+                judged.append(Judged(triple.set, triple.name, quality))
+                notes.update(dict.fromkeys(told))
+            except RadfuseError as error:
+                if len(triples) == 1:
+                    raise
+                wrong = error
+                failed.append(_problem(triple.name, error))
+            advance(triple.name, wrong)
+    found = Judgement(measuring.convention, judged, failed, [*notes, *_resolution(judged, "--coarser")])
     return found if output is None else _written(found, output)
 
 
@@ -255,7 +271,12 @@ def _judge_subject(session: Session, subject: str, record: Record, measuring: Me
     for name, made in record.findings["fused"].items():
         try:
             coarser = _coarser(session, subject, made["inputs"], fused.volumes[name])
-            sources = {part: normalised[part] for part in sorted(made["inputs"])}
+            shared = aligned.seen_by_all(made["inputs"])
+            # A fused volume is 0 where one of its scans is not; what another shows there is no fault of it.
+            sources = {
+                part: normalised[part] if shared is None else np.where(shared.inside, normalised[part], np.float32(0))
+                for part in sorted(made["inputs"])
+            }
             quality = evaluate(fused.volumes[name].array, sources, measuring.convention, measuring.metrics, coarser)
         except RadfuseError as error:
             error.add_note(f"while judging {name}")
@@ -279,7 +300,7 @@ def _judge_triple(triple: Triple, measuring: Measuring) -> tuple[Quality, list[s
         )
     try:
         fused, sources, notes = (_pictures if triple.picture else _volumes)(triple, measuring)
-        return evaluate(fused, sources, measuring.convention, measuring.metrics), notes
+        return evaluate(fused, sources, measuring.convention, measuring.metrics, measuring.coarser), notes
     except RadfuseError as error:
         error.add_note(f"while judging {triple.fused}")
         raise
@@ -333,15 +354,20 @@ def _volumes(triple: Triple, measuring: Measuring) -> tuple[Array, dict[str, Arr
 
 def _recorded(triple: Triple) -> dict[str, Affine] | None:
     """The scales of these sources, in their order, from the record that `radfuse fuse --image` writes; None without."""
-    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if triple.fused.name.lower().endswith(s)), "")
-    path = triple.fused.with_name(triple.fused.name.removesuffix(suffix) + ".json")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(record_beside(triple.fused).read_text(encoding="utf-8"))
         modalities = {each["sha256"]: each["modality"] for each in record["inputs"]}
         names = [modalities[file_digest(image)] for image in triple.images]
         return {name: Affine(**record["normalisation"][name]) for name in names}
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _resolution(judged: Sequence[Judged], told_by: str) -> list[str]:
+    """Say what QNR was measured with, where it was."""
+    used = sorted({each.quality.coarser for each in judged if each.quality.coarser is not None})
+    times = f"{used[0]} to {used[-1]}" if len(used) > 1 else "".join(map(str, used))
+    return [f"QNR takes the functional image's own pixels to be {times} x as wide as these ({told_by})"] if used else []
 
 
 def _names(count: int, measuring: Measuring, coloured: int | None) -> list[str]:

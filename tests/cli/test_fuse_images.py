@@ -54,7 +54,7 @@ def test_two_pictures_are_fused_by_the_default_method(folder: Path, capsys) -> N
         [mr, ct], ["image1", "image2"], Geometry((30, 24, 1), (1, 1, 1))
     )
     assert np.abs(read_picture(folder / "f.png") - np.clip(expected[0], 0, 1)).max() <= 0.5 / 255 + 1e-6
-    record = json.loads((folder / "f.json").read_text())
+    record = json.loads((folder / "f.png.fusion.json").read_text())
     assert record["method"]["method"] == "mdafuse"
     assert record["inputs"][0] == {"modality": "image1", "file": "mr.png", "sha256": file_digest(folder / "mr.png")}
 
@@ -85,7 +85,7 @@ def test_intensity_substitution_is_a_choice_and_the_order_does_not_matter(folder
     fuse(*PICTURES, "-o", "a.png", "--colour-method", method)
     fuse("--image", "pet.png", "--image", "mr.png", "-o", "b.png", "--colour-method", method)
     assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
-    assert json.loads((folder / "a.json").read_text())["colour_method"]["method"] == method
+    assert json.loads((folder / "a.png.fusion.json").read_text())["colour_method"]["method"] == method
     mr, fused = (read_picture(folder / name).astype(float) for name in ("mr.png", "a.png"))
     means = {"ihs": fused.mean(axis=-1), "ycbcr": lightness(fused)}
     if method in means:
@@ -94,7 +94,7 @@ def test_intensity_substitution_is_a_choice_and_the_order_does_not_matter(folder
 
 def test_volumes_are_fused_in_float_with_the_inverse_beside_them(folder: Path, capsys) -> None:
     fuse(*PAIR, *NAMED, "-o", "f.nii.gz", "--method", "average", "--json")
-    record = json.loads((folder / "f.json").read_text())
+    record = json.loads((folder / "f.nii.gz.fusion.json").read_text())
     assert json.loads(capsys.readouterr().out) == record
     assert record["normalisation"] == {
         "CT": {"low": -1024.0, "width": 2000.0, "unit": "HU"}, "PET": {"low": 0.0, "width": 20.0, "unit": "SUV"},
@@ -106,22 +106,58 @@ def test_volumes_are_fused_in_float_with_the_inverse_beside_them(folder: Path, c
     np.testing.assert_allclose(fused.array, 0.5 * ((ct + 1024) / 2000 + pet / 20), atol=1e-6)
 
 
-def test_unnamed_volumes_are_scaled_by_their_own_spread_and_a_window_replaces_the_modalitys(folder: Path) -> None:
-    fuse(*PAIR, "-o", "f.nii.gz", "--method", "average")
-    found = json.loads((folder / "f.json").read_text())["normalisation"]
+def test_a_record_hits_no_file_of_others_and_each_result_has_its_own(folder: Path) -> None:
+    (folder / "sub-01_fused.json").write_text("BIDS")
+    fuse(*PAIR, *NAMED, "-o", "sub-01_fused.nii.gz", "--method", "average")
+    fuse(*PICTURES, "-o", "sub-01_fused.png", "--method", "average")
+    assert (folder / "sub-01_fused.json").read_text() == "BIDS"
+    for name in ("sub-01_fused.nii.gz", "sub-01_fused.png"):
+        assert json.loads((folder / f"{name}.fusion.json").read_text())["output"] == name
+
+
+def test_an_inverse_is_told_only_where_there_is_one(folder: Path) -> None:
+    fuse(*PAIR, *NAMED, "-o", "a.nii", "--method", "average")
+    fuse(*PAIR, *NAMED, "-o", "e.nii", "--method", "edge_map")
+    fuse(*PICTURES, "-o", "p.png", "--method", "average")
+    records = [json.loads((folder / f"{name}.fusion.json").read_text()) for name in ("a.nii", "e.nii", "p.png")]
+    assert ["inverse" in record for record in records] == [True, False, False]
+    # It is the inverse: of CT fused with itself, CT.
+    write_volume(folder / "same.nii", read_volume(folder / "ct.nii.gz", "CT", "HU"))
+    fuse("--image", "ct.nii.gz", "--image", "same.nii", "--modality", "CT", "--modality", "CT_2",
+         "-o", "s.nii", "--method", "average")  # fmt: skip
+    scale = json.loads((folder / "s.nii.fusion.json").read_text())["normalisation"]["CT"]
+    back = read_volume(folder / "s.nii", "F", "fused").array * scale["width"] + scale["low"]
+    np.testing.assert_allclose(back, read_volume(folder / "ct.nii.gz", "CT", "HU").array, atol=1e-3)
+
+
+def test_unnamed_volumes_are_scaled_by_their_own_spread_and_a_window_replaces_the_modalitys(
+    folder: Path, capsys
+) -> None:
+    fuse(*PAIR, "-o", "f.nii.gz", "--method", "average", "--json")
+    said = capsys.readouterr()
+    scale = json.loads(said.out)["normalisation"]["image2"]
+    ends = f"{scale['low']:g} became 0 and {scale['low'] + scale['width']:g} became 1"
+    assert f"image2 (pet.nrrd): {ends}, by its own spread" in said.err
+    assert "name them by --modality" in said.err
+    found = json.loads((folder / "f.nii.gz.fusion.json").read_text())["normalisation"]
     ct = read_volume(folder / "ct.nii.gz", "x", "").array
     assert found["image1"]["low"] == pytest.approx(float(ct.min()))
     fuse(*PAIR, *NAMED, "-o", "g.nrrd", "--method", "average", "--window", "CT=-160:240")
-    found = json.loads((folder / "g.json").read_text())["normalisation"]
+    found = json.loads((folder / "g.nrrd.fusion.json").read_text())["normalisation"]
     assert found["CT"] == {"low": -160.0, "width": 400.0, "unit": "HU"}
     assert found["PET"]["width"] == 20.0
+    assert capsys.readouterr().err == ""
+    fuse(*PAIR, "--modality", "CT", "--modality", "MR", "-o", "h.nrrd", "--method", "average")
+    said = capsys.readouterr().err
+    assert said.startswith("MR (pet.nrrd): ")
+    assert "--modality" not in said
 
 
 def test_the_same_request_gives_the_same_bytes(folder: Path) -> None:
     for name in ("a", "b"):
         fuse(*PAIR, *NAMED, "-o", f"{name}.nii.gz")
     assert (folder / "a.nii.gz").read_bytes() == (folder / "b.nii.gz").read_bytes()
-    one, other = (json.loads((folder / f"{name}.json").read_text()) for name in ("a", "b"))
+    one, other = (json.loads((folder / f"{name}.nii.gz.fusion.json").read_text()) for name in ("a", "b"))
     assert one | {"output": ""} == other | {"output": ""}
 
 

@@ -107,8 +107,29 @@ def test_the_table_names_the_convention_what_is_missing_and_where_it_lies(pictur
     assert table["convention"].tolist() == means["convention"].tolist() == ["mdafuse"]
     assert [name for name in means if name in PUBLISHED] == list(PUBLISHED)
     plain = typed("fusion", "evaluate", "--fused", pictures / "average.png", *images)
-    assert "no MS-SSIM for 1 of 1: slices of 64x72 are too small for five scales, which need 161" in plain.stdout
+    assert "no MS-SSIM for 1 of 1: slices of 64x72 are too small for five scales, which need 176" in plain.stdout
     assert "judged: all 64 x 72 pixels (y, x)" in plain.stdout
+
+
+def test_the_resolution_that_qnr_was_measured_with_is_chosen_told_and_written(pictures: Path, tmp_path: Path) -> None:
+    images = ("--image", pictures / "mr.png", "--image", pictures / "pet.png")
+    mr, luma = read_picture(pictures / "mr.png"), lightness(read_picture(pictures / "pet.png"))
+    fused = read_picture(pictures / "average.png")
+    found = {}
+    for coarser, given in ((1, ()), (2, ("--coarser", 2))):
+        options = ("--fused", pictures / "average.png", *images, "-o", tmp_path / "q.csv", *given)
+        done = typed("fusion", "evaluate", *options)
+        assert f"to be {coarser} x as wide as these (--coarser)" in done.stdout
+        row = pd.read_csv(tmp_path / "q.csv").iloc[0]
+        assert row["coarser"] == coarser
+        found[coarser] = row["QNR"]
+        assert row["QNR"] == pytest.approx(evaluate(fused, {"MR": mr, "NM": luma}, coarser=coarser).values["QNR"])
+    assert abs(found[1] - found[2]) > 0.01
+    options = ("--fused", pictures / "average.png", *images, "-o", tmp_path / "q.csv", "--metrics", "CC")
+    assert "QNR" not in typed("fusion", "evaluate", *options).stdout
+    assert pd.read_csv(tmp_path / "q.csv")["coarser"].isna().all()
+    with pytest.raises(ConfigError, match="--coarser is a number of pixels, 1 or more; found 0"):
+        Measuring(coarser=0)
 
 
 def test_only_the_metrics_asked_for_are_measured(pictures: Path) -> None:
@@ -195,6 +216,7 @@ def test_options_that_do_not_belong_together_are_refused(pictures: Path) -> None
         (("--fused", f, "--image", a, "--pairs", "p.csv"), "--fused and --pairs exclude each other"),
         (("--fused", f, "--image", a, "--run", "other"), "with --fused or --pairs there is no study"),
         (("--modality", "CT"), "--modality is for files"),
+        (("--coarser", 2), "--coarser is for files: a study knows its own scans"),
         (("--fused", f, "--image", a, "--image", b, "--modality", "MR"), "modalities are named: 1, and sources: 2"),
         (("--fused", f, "--image", a, "--image", b, "--window", "MR=0:1"), "--window is given for MR"),
         (("--fused", f, "--image", a, "--image", b, "--convention", "other"), "unknown convention 'other'"),
@@ -224,6 +246,7 @@ def test_pairs_are_judged_and_averaged_by_set_while_bad_ones_are_named(pictures:
     table.to_csv(tmp_path / "pairs.csv", index=False)
     done = radfuse("fusion", "evaluate", "--pairs", "pairs.csv", cwd=tmp_path)
     assert done.returncode == 1
+    assert "evaluate: 5 to do, 0 reused" in done.stderr
     assert "2 failures; the others finished" in done.stderr
     assert "three: evaluate:" in done.stderr
     assert "broken.png cannot be read" in done.stderr
@@ -306,11 +329,21 @@ def test_every_fused_volume_of_a_run_is_judged_as_fusing_saw_its_sources(study: 
     files = {name: folder / f"{name}{'.matched' if name in matched else ''}.nii.gz" for name in ("CT", "PET")}
     ct = (read_volume(files["CT"], "CT", "HU").array.astype(float) + 1024) / 2000
     pet = read_volume(files["PET"], "PET", "SUV").array.astype(float) / 20
+    # Where both scans are: PET was shifted, and does not reach every voxel of CT's grid.
+    reach = [read_volume(folder / f"{name}.seen.nii.gz", name, "").array > 0 for name in ("CT", "PET")
+             if (folder / f"{name}.seen.nii.gz").is_file()]  # fmt: skip
+    outside = ~np.all(reach, axis=0)
+    assert 0 < outside.mean() < 0.5
+    ct[outside] = pet[outside] = 0
     # The study's functional pixels are read from the scan's header: phantom PET is 4 mm, the grid 2 mm.
     expected = evaluate((ct + pet) / 2, {"CT": ct, "PET": pet}, coarser=2)
     for metric in ("CC", "MSE", "SSIM", "rSFe", "QNR", "Qabf"):
         assert row[metric] == pytest.approx(expected.values[metric], rel=1e-3)
     assert row["region"] == expected.region
+    assert list(table["coarser"]) == [2] * 4
+    assert "to be 2 x as wide as these (by their headers)" in done.stdout
+    assert "evaluate: 2 to do, 0 reused" in done.stderr
+    assert typed("fusion", "evaluate", study, "--quiet").stderr == ""
 
 
 def test_a_study_can_be_judged_in_part_and_by_the_other_convention(study: Path, tmp_path: Path) -> None:

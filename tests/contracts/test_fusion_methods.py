@@ -85,6 +85,13 @@ def test_equal_sources_are_given_back_where_claimed(method, sources):
 
 
 @pytest.mark.parametrize("method", MEMBERS)
+def test_halved_sources_give_about_half_the_values_where_claimed_and_only_there(method, sources):
+    pair = [volume[4:15, 5:21, 4:19] for volume in sources[:2]]
+    whole, halved = (fuse(method, *(factor * volume for volume in pair)).sum() for factor in (1.0, 0.5))
+    assert (0.4 < halved / whole < 0.6) == FusionMethod.members()[method].on_source_scale
+
+
+@pytest.mark.parametrize("method", MEMBERS)
 def test_constant_volumes_give_a_constant_between_them(method):
     if not FusionMethod.members()[method].keeps_constants:
         pytest.skip(f"{method} does not claim it")

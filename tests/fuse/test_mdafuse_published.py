@@ -224,6 +224,20 @@ def test_zero_background_stays_zero_unless_asked_for_as_published(pair):
     assert np.array_equal(kept[~empty], published[~empty])
 
 
+def test_the_noise_of_air_is_background_where_it_is_told_how_far_from_zero_it_goes(pair, rng):
+    air = np.zeros(pair[0].shape, bool)
+    air[:, :8] = True
+    noise = rng.uniform(-0.01, 0.01, pair[0].shape)
+    given = [np.where(air, noise, 0.05 + volume).astype(np.float32) for volume in pair]
+    given[1][0, 0, 0] = 0.5  # no air in one of the two
+    plain, told = (fuse(MdAFusePublished(background=limit), *given) for limit in (0.0, 0.02))
+    assert (plain[air] != 0).all()
+    assert told[0, 0, 0] == plain[0, 0, 0] != 0
+    air[0, 0, 0] = False
+    assert (told[air] == 0).all()
+    assert np.array_equal(told[~air], plain[~air])
+
+
 def test_one_modality_zero_is_no_background(pair):
     fused = fuse(MdAFusePublished(), pair[0], np.zeros_like(pair[1]))
     assert (fused != 0).any(axis=(1, 2)).all()

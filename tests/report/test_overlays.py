@@ -100,6 +100,25 @@ def test_the_sheet_shows_the_colours_of_the_region(subject: Subject, sphere: Mas
     assert share_found(found.images["PET_early"].rgb[..., ::-1]) < 0.1
 
 
+def test_letters_stand_in_dark_boxes_also_where_nothing_changed_and_all_is_white(
+    subject: Subject, sphere: Mask
+) -> None:
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    draw, _, _ = sheet(follow(subject)[0], Place.of(sphere.geometry, sphere), sphere.inside)
+    draw(figure)
+    letters = [text for axes in figure.axes for text in axes.texts]
+    assert [text.get_text() for text in letters].count("R") == 2 * 3  # axial and coronal; two times and their change
+    for text in letters:
+        box = text.get_bbox_patch()
+        assert box is not None
+        assert max(to_rgb(box.get_facecolor())) < 0.25
+        assert box.get_alpha() in (None, 1)
+        assert min(to_rgb(text.get_color())) == 1.0
+
+
 def test_the_section_shows_a_bounded_number_of_subjects(subject: Subject) -> None:
     many = [Subject(f"s{k}", subject.volumes, subject.masks) for k in range(SUBJECTS + 2)]
     section = overlays(study(*many), 99)

@@ -19,6 +19,7 @@ from radfuse.report.checkerboard import checkerboard
 from radfuse.report.edges import edges
 from radfuse.report.flicker import animated_png
 from radfuse.report.misregistration import movement, moves, shifts
+from radfuse.report.mosaic import Panel
 from radfuse.report.registered import frames, numbers, sheet
 from radfuse.report.registration import doubts, pairs, worst_first
 from radfuse.report.section import Flicker, Fold, Picture, Table, Words
@@ -128,6 +129,47 @@ def test_frames_are_of_one_size_and_take_turns_in_one_file() -> None:
         assert sheet(pair) == sheet(pair)
     with Image.open(io.BytesIO(sheet(pair))) as picture:
         assert picture.size[0] > 600
+
+
+@pytest.mark.parametrize(
+    ("motion", "said"),
+    [(None, ["PET (2 of 2)"]),
+     (Transform.about((0, 0, 0), np.eye(3), SHIFT_MM), ["PET (2 of 2)\nby the headers", "PET (2 of 2)\nregistered"])],
+)  # fmt: skip
+def test_each_frame_is_titled_by_what_it_shows(
+    motion: Transform | None, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[list[str]] = []
+
+    def drawn(rows: object, names: list[str]) -> bytes:
+        titles.append(names)
+        return b""
+
+    monkeypatch.setattr("radfuse.report.registered.mosaic", drawn)
+    (pair,) = pairs(patient(motion))
+    frames(pair)
+    resting, turning = titles
+    assert [title.strip() for title in resting] == ["CT (1 of 2)"] * 2 * len(said)
+    assert turning == [title for title in said for _ in ("axial", "coronal")]
+    assert [title.count("\n") for title in resting] == [title.count("\n") for title in turning]
+
+
+def test_a_label_reads_the_same_on_white_as_on_black() -> None:
+    shades = {}
+    for shade in (0, 255):
+        panel = Panel(np.full((40, 90, 3), shade, np.uint8), (180, 80), "coronal")
+        shades[shade] = np.asarray(panel.draw(), dtype=int)
+    told = (shades[0] == shades[255]).all(axis=-1)
+    rows, columns = np.flatnonzero(told.any(axis=1)), np.flatnonzero(told.any(axis=0))
+    box = told[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert box.all()  # nothing of the picture within
+    assert 15 < len(rows) < 40
+    assert 40 < len(columns) < 120
+    grey = shades[255][rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean(axis=-1)
+    assert (grey > 220).mean() > 0.03  # the letters
+    assert (grey < 60).mean() > 0.5
+    plain = Panel(np.full((40, 90, 3), 255, np.uint8), (180, 80)).draw()
+    assert np.asarray(plain).min() == 255
 
 
 def registered(similarity: float, accepted: bool = False) -> dict[str, object]:

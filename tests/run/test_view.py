@@ -1,12 +1,14 @@
 """`radfuse view`: coloured planes of a study's subjects, with their scale beside them."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from radfuse.cli.app import app
 from radfuse.data.reading.images import write_mask, write_volume
@@ -105,6 +107,9 @@ def test_how_the_scans_lie_on_each_other_is_written_for_each_registered_scan(stu
     with Image.open(tmp_path / "b-PET_early-alignment-flicker.png") as turning:
         assert turning.n_frames == 2
     assert json.loads((tmp_path / "b-PET_late-alignment.json").read_text())["accepted"] is False
+    usual = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
+    typed("view", study, "--subject", "b", "--alignment", "--to", str(tmp_path), "--at", "axial=1")
+    assert all(path.read_bytes() != usual[path.name] for path in tmp_path.glob("*.png"))
 
 
 def test_who_is_not_aligned_cannot_be_looked_at(study: Path, tmp_path: Path, capsys) -> None:
@@ -112,3 +117,74 @@ def test_who_is_not_aligned_cannot_be_looked_at(study: Path, tmp_path: Path, cap
     assert app(["view", str(study / "radfuse.yaml"), *options], standalone_mode=False) == 1
     assert "b is not aligned with the present scans and settings" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [(), ("--alignment",)])
+def test_a_dry_run_names_what_would_be_written_and_writes_nothing(
+    study: Path, tmp_path: Path, capsys, kind: tuple[str, ...]
+) -> None:
+    arguments = ("--subject", "a", "--to", str(tmp_path / "to"), *kind)
+    typed("view", study, "--dry-run", *arguments)
+    told = capsys.readouterr().out.replace("would write: ", "picture: ")
+    assert not (tmp_path / "to").exists()
+    typed("view", study, *arguments)
+    assert capsys.readouterr().out == told
+    assert told.count("picture: ") == len(list((tmp_path / "to").glob("*.png"))) > 0
+
+
+@pytest.mark.parametrize("option", [("--redo",), ("--retry-failed",), ("--jobs", "2"), ("--device", "cpu")])
+def test_options_without_an_effect_are_not_offered(study: Path, option: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, ["view", str(study / "radfuse.yaml"), *option])
+    assert done.exit_code == 2
+    assert "No such option" in done.stderr
+
+
+def test_the_slice_can_be_chosen(study: Path, tmp_path: Path) -> None:
+    """The 24 x 24 x 12 phantom on a grid of 2 mm: every plane has its own slice."""
+    given = {"axial": 5, "coronal": 7, "sagittal": 9}
+    options = [part for plane, index in given.items() for part in ("--at", f"{plane}={index}")]
+    for name, chosen in (("there", options), ("usual", [])):
+        typed("view", study, "--subject", "a", "--to", str(tmp_path / name), *chosen)
+    records = {name: json.loads((tmp_path / name / "a-PET.json").read_text()) for name in ("there", "usual")}
+    assert records["there"]["planes"] == given
+    assert records["usual"]["planes"] != given
+    assert (tmp_path / "there" / "a-PET.png").read_bytes() != (tmp_path / "usual" / "a-PET.png").read_bytes()
+    # The usual slices named give the usual picture, whatever way the grid runs.
+    named = [part for plane, index in records["usual"]["planes"].items() for part in ("--at", f"{plane}={index}")]
+    typed("view", study, "--subject", "a", "--to", str(tmp_path / "named"), *named)
+    assert (tmp_path / "named" / "a-PET.png").read_bytes() == (tmp_path / "usual" / "a-PET.png").read_bytes()
+
+
+def test_a_slice_that_there_is_not_or_that_is_not_shown_is_refused(study: Path, tmp_path: Path, capsys) -> None:
+    for text, told in (
+        ("axial", "expected PLANE=INDEX"),
+        ("axial=-1", "expected PLANE=INDEX"),
+        ("axiel=3", "unknown plane 'axiel'"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            typed("view", study, "--to", str(tmp_path), "--at", text)
+    for given, told in (
+        (("--plane", "axial", "--at", "coronal=3"), "--at coronal=3: what is shown is axial"),
+        (("--alignment", "--at", "sagittal=3"), "--at sagittal=3: what is shown is axial, coronal"),
+        (("--alignment", "--plane", "axial", "--gain", "1"), "--plane, --gain cannot be given with --alignment"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            typed("view", study, "--to", str(tmp_path), *given)
+    options = ("--subject", "a", "--to", str(tmp_path), "--at", "axial=99")
+    assert app(["view", str(study / "radfuse.yaml"), *options], standalone_mode=False) == 1
+    assert re.search(r"a has axial slices 0 to \d+, found --at axial=99", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_is_told_the_pictures_and_a_reader_how_far_it_is(study: Path, tmp_path: Path, capsys) -> None:
+    options = (str(study / "radfuse.yaml"), "--to", str(tmp_path), "--plane", "axial")
+    assert app(["view", *options, "--json"], standalone_mode=False) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["pictures"] == [str(tmp_path / "a-PET.png")]
+    assert json.loads(said.out)["failures"][0]["subject"] == "b"
+    assert "view: 2 to do" not in said.err
+    assert app(["view", *options], standalone_mode=False) == 1
+    said = capsys.readouterr().err
+    assert "view: 2 to do, 0 reused" in said
+    assert "view failed for b: b is not fused" in said
+    assert "view: done in" in said

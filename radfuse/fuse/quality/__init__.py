@@ -37,6 +37,7 @@ class Quality:
     region : which voxels were judged, in words.
     clipped : of the fused image and the sources, the largest share of voxels there that lay outside [0, 1].
     outside : the bounds of the sanity box that are broken; only the standard convention has one.
+    coarser : how many times wider the functional image's own pixels were taken to be, for QNR; None without its value.
     """
 
     convention: str
@@ -46,6 +47,7 @@ class Quality:
     region: str
     clipped: float
     outside: tuple[str, ...]
+    coarser: int | None = None
 
     def record(self) -> dict[str, Any]:
         """Give plain JSON values; a metric without a value is null."""
@@ -55,6 +57,7 @@ class Quality:
             "sources": list(self.sources),
             "region": self.region,
             "clipped": self.clipped,
+            "coarser": self.coarser,
             "values": values,
             "reasons": dict(self.reasons),
             "outside": list(self.outside),
@@ -137,7 +140,8 @@ def evaluate(
     _check_varies(image.clip(0, 1), on_unit, f"{region}, clipped to [0, 1]")
     values, reasons = _measured(standard(image, on_unit, coarser), chosen)
     flags = tuple(outside(values, list(on_unit.values())))
-    return Quality(convention, tuple(given), values, reasons, region, clipped, flags)
+    used = None if math.isnan(values.get("QNR", math.nan)) else coarser
+    return Quality(convention, tuple(given), values, reasons, region, clipped, flags, used)
 
 
 def _measured(

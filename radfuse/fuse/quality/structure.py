@@ -16,8 +16,8 @@ WINDOW = 7
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales of MS-SSIM [Wang, Simoncelli & Bovik, Asilomar 2003, section 3.2]."""
 
-MS_SSIM_SMALLEST = 161
-"""Fewer pixels than this and the coarsest of five scales has no room for a window of 11."""
+MS_SSIM_SMALLEST = 176
+"""11 x 2^4: with fewer pixels the coarsest of five scales has no room for a window of 11."""
 
 VIF_SMALLEST = 41
 """Four scales of windows 17, 9, 5 and 3, nothing padded."""

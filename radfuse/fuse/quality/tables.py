@@ -31,7 +31,7 @@ class Judged:
 
 
 def per_image(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Give a row per image: set, name, convention, sources, region, clipped, the metrics, reasons, outside."""
+    """Give a row per image: set, name, convention, sources, region, clipped, the metrics, coarser, reasons, outside."""
     import pandas as pd
 
     rows = [
@@ -43,12 +43,13 @@ def per_image(judged: Sequence[Judged]) -> pd.DataFrame:
             "region": each.quality.region,
             "clipped": each.quality.clipped,
             **each.quality.values,
+            "coarser": each.quality.coarser,
             "reasons": "; ".join(f"{metric}: {why}" for metric, why in each.quality.reasons.items()),
             "outside": "; ".join(each.quality.outside),
         }
         for each in judged
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"coarser": "Int64"})
 
 
 def per_set(table: pd.DataFrame) -> pd.DataFrame:
