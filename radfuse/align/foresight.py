@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from radfuse.align.grid import carry
+from radfuse.align.grid import carry, field_of_view, inside_share
 from radfuse.data.box import box_of, widened
 from radfuse.data.geometry import Geometry
 from radfuse.data.transform import Transform
@@ -35,3 +37,22 @@ def foresee(mask: Mask, grid: Geometry, margin_mm: float = 0.0, supersampling: i
     last = np.clip(np.ceil(corners[:3].max(axis=1) + pad), first, np.asarray(grid.size) - 1)
     x, y, z = (slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
     return carry(small, grid.part((z, y, x)), Transform.identity(), supersampling)
+
+
+def shown_by(region: Mask, scans: Iterable[Geometry]) -> Mask:
+    """Cut a region to what scans cover by their headers; the region itself where each covers all of it.
+
+    Parameters
+    ----------
+    region : on a part of the common grid.
+    scans : the grids of the images as they were read.
+    """
+    if not region.voxels:
+        return region
+    corners = region.geometry.part(box_of(region.inside)).corners_mm
+    for scan in scans:
+        # Without the outer voxels, where rounding decides what is inside.
+        z, y, x = (slice(1, max(2, n - 1)) for n in scan.shape)
+        if min(scan.size) < 3 or inside_share(corners, scan.part((z, y, x))) < 1:
+            region = region.within(field_of_view(scan, region.geometry, Transform.identity()))
+    return region

@@ -22,16 +22,20 @@ def print_regions(found: "Sequence[Foreseen]") -> None:
     table = Table(title="Regions, in voxels: as drawn, on the common grid, and as measured")
     for name in ("subject", "region", "in", "drawn on"):
         table.add_column(name)
-    for name in ("drawn", "aligned", "measured", "box"):
+    for name in ("drawn", "aligned", "not in view", "measured", "box"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     shown = found if len(found) <= MANY else _worth_seeing(found)
     for each in shown:
-        counts = (each.voxels_drawn, each.voxels_aligned, each.voxels_measured)
+        unseen = f"{each.outside:.1%}" if each.outside else ""
+        drawn, aligned, measured = (
+            "" if count is None else str(count)
+            for count in (each.voxels_drawn, each.voxels_aligned, each.voxels_measured)
+        )
         source = each.drawn_on if each.labels in ("", "1") else f"{each.drawn_on} ({each.labels})"
         told = f"{each.verdict}: {each.why}" if each.verdict else ""
         row = (each.subject, each.region, _few_words(each.measured_in), source)
-        table.add_row(*row, *("" if count is None else str(count) for count in counts), each.box, told)
+        table.add_row(*row, drawn, aligned, unseen, measured, each.box, told)
     Console(highlight=False, width=160).print(table)
     if len(shown) < len(found):
         typer.echo(f"{len(found) - len(shown)} more, larger and without a remark: --regions FILE.csv writes every row")
@@ -39,8 +43,9 @@ def print_regions(found: "Sequence[Foreseen]") -> None:
 
 
 def _worth_seeing(found: "Sequence[Foreseen]") -> "list[Foreseen]":
-    remarks = [each for each in found if each.verdict]
-    others = sorted((each for each in found if not each.verdict), key=lambda each: each.voxels_measured or 0)
+    remarks = [each for each in found if each.verdict or each.outside]
+    others = [each for each in found if not each.verdict and not each.outside]
+    others.sort(key=lambda each: each.voxels_measured or 0)
     kept = {id(each) for each in [*remarks, *others[:SMALLEST]]}
     return [each for each in found if id(each) in kept]
 

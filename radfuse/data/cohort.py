@@ -292,24 +292,46 @@ def subject_facts(
     for modality in [m for m in batches if m not in modalities]:
         problems.append(Problem("", f"a batch column is given for {modality!r}, which is not among {list(modalities)}"))
     joined: dict[str, pd.Series] = {}
+    unlisted: dict[tuple[str, str], list[str]] = {}  # by subject and table: the columns that were looked for
     for name, source in wanted.items():
         if source is None:
             continue
-        column = _find(source, tables, index, problems)
+        column = _find(source, tables, index, problems, unlisted)
         if column is not None:
             joined[name] = column
+    # A row that is not there is one problem, and none of its cells is empty besides.
+    for (subject, table), sources in unlisted.items():
+        held = ", ".join(map(repr, dict.fromkeys(sources)))
+        problems.append(
+            Problem(
+                subject,
+                f"is not in {table}, which holds {held}",
+                "Add the row, or take the subject out of the manifest.",
+            )
+        )
+    told = {(subject, source) for (subject, _), sources in unlisted.items() for source in sources}
     if OUTCOME in joined:
-        joined[OUTCOME] = _binary(joined[OUTCOME], columns, problems)
+        joined[OUTCOME] = _binary(joined[OUTCOME], columns, problems, told)
+    empty: dict[tuple[str, str | None], list[str]] = {}
     for name in [name for name in joined if name.startswith(BATCH) or name == GROUP]:
         for subject in joined[name].index[joined[name].isna()]:
-            hint = "Give every subject a label; an honest one is UNKNOWN."
-            problems.append(Problem(subject, f"{wanted[name]} (its {name}) is empty", hint))
+            empty.setdefault((subject, wanted[name]), []).append(name)
         joined[name] = joined[name].astype(str)
+    hint = "Give every subject a label; an honest one is UNKNOWN."
+    problems += [
+        Problem(subject, f"{source} (its {' and '.join(names)}) is empty", hint)
+        for (subject, source), names in empty.items()
+        if (subject, source) not in told
+    ]
     return pd.DataFrame(joined, index=index), problems
 
 
 def _find(
-    source: str, tables: Mapping[str, pd.DataFrame], index: pd.Index, problems: list[Problem]
+    source: str,
+    tables: Mapping[str, pd.DataFrame],
+    index: pd.Index,
+    problems: list[Problem],
+    unlisted: dict[tuple[str, str], list[str]],
 ) -> pd.Series | None:
     holders = [name for name, table in tables.items() if source in table.columns]
     if not holders:
@@ -325,18 +347,20 @@ def _find(
         return None
     column = tables[holders[0]][source]
     twice = sorted(set(column.index[column.index.duplicated()]) & set(index))
-    for subject in twice:
-        problems.append(Problem(subject, f"occurs more than once in {holders[0]}"))
+    twofold = [Problem(subject, f"occurs more than once in {holders[0]}") for subject in twice]
+    problems += [problem for problem in twofold if problem not in problems]
     for subject in [subject for subject in index if subject not in column.index]:
-        problems.append(Problem(subject, f"is not in {holders[0]}, which holds {source!r}"))
+        unlisted.setdefault((subject, holders[0]), []).append(source)
     return column[~column.index.duplicated()].reindex(index)
 
 
-def _binary(column: pd.Series, columns: Columns, problems: list[Problem]) -> pd.Series:
-    """Turn the outcome into 0 and 1, noting values that are neither."""
+def _binary(column: pd.Series, columns: Columns, problems: list[Problem], told: set[tuple[str, str]]) -> pd.Series:
+    """Turn the outcome into 0 and 1, noting values that are neither, but for those that are told of already."""
     text = column.map(lambda value: "" if pd.isna(value) else _plain(value))
     for subject in text.index[text == ""]:
-        problems.append(Problem(subject, f"has no outcome ({columns.outcome} is empty)", "Fill it in or drop the row."))
+        hint = "Fill it in or drop the row."
+        if (subject, columns.outcome) not in told:
+            problems.append(Problem(subject, f"has no outcome ({columns.outcome} is empty)", hint))
     present = sorted(set(text) - {""})
     if columns.positive is not None:
         if present and columns.positive not in present:

@@ -13,7 +13,8 @@ class Fast(Extractor):
 
     The filters are the same libraries' on a crop; discretisation, matrices, first order and shape are compiled here,
     each done once. What lies outside of it (2-D shape, a mask on another grid, regions where rounding alone decides)
-    PyRadiomics computes itself; ``diagnostics_radfuse_ByPyRadiomics`` says what and why.
+    PyRadiomics computes itself; ``diagnostics_radfuse_ByPyRadiomics`` says what and why. Along an axis of two voxels
+    ITK's spline, and with it PyRadiomics', reads beyond its array when it resamples; here it is mirrored.
     """
 
     method: Literal["fast"] = "fast"

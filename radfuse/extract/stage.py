@@ -27,7 +27,7 @@ class Extract(Stage):
     """Measure every volume of a subject inside its regions."""
 
     name: ClassVar[str] = "extract"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     parameters: dict[str, dict[str, Any]] = Field(
         BUILT_IN,

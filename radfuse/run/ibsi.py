@@ -22,8 +22,8 @@ REFERENCE = Path(radfuse.__file__).parent / "extract" / "ibsi1" / "reference_val
 PROCESSING = "image processing"
 SOURCE = "https://github.com/theibsi/data_sets (folder ibsi_1_ct_radiomics_phantom, CC BY-NC 3.0)"
 
-# Where the CT phantom lies under a folder of data: as cloned, or beside other data of the IBSI.
-PLACES = ("", "ibsi_1_ct_radiomics_phantom", "ibsi/phantoms/ibsi_1_ct_radiomics_phantom")
+# Where the CT phantom lies under a folder of data: as cloned, in a folder of the IBSI's, or in one of much data.
+PLACES = ("", *(f"{folder}ibsi_1_ct_radiomics_phantom" for folder in ("", "phantoms/", "ibsi/phantoms/")))
 IMAGE, MASK = Path("nifti/image/phantom.nii.gz"), Path("nifti/mask/mask.nii.gz")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from radfuse.align.foresight import foresee
+from radfuse.align.foresight import foresee, shown_by
 from radfuse.config import Config
 from radfuse.data.box import box_of, size_of
 from radfuse.data.cohort import Cohort, Problem, Scan
@@ -42,6 +42,7 @@ class Foreseen:
     box : its bounding box there, x, y, z in voxels.
     verdict : ``fails`` (the subject will), ``no value`` (a further region will be empty), ``few``, or nothing.
     why : the reason of the verdict.
+    outside : the share of the voxels on the common grid that a scan does not cover, by the headers; it is not measured.
     """
 
     subject: str
@@ -55,11 +56,14 @@ class Foreseen:
     box: str = ""
     verdict: str = FINE
     why: str = ""
+    outside: float | None = None
 
     @property
     def problem(self) -> Problem:
         """The line that it takes among the problems of a study."""
         hint = "Choose a finer align.spacing_mm or resampledPixelSpacing, draw the region again, or leave it out."
+        if self.outside:
+            hint = "Is it the right scan? One of another part of the body is to be left out of the manifest."
         return Problem(self.subject, f"region {self.region}: {self.why}", hint, fatal=False)
 
 
@@ -67,8 +71,9 @@ def foresee_regions(config: Config, cohort: Cohort, ids: Sequence[str]) -> list[
     """Follow every region of some subjects to where it is measured.
 
     Where the reference has an outline this is what align will make, voxel for voxel; an outline drawn on another
-    image is placed by its header, and registration may still move it. In a template's space the patient's own
-    millimetres are all that is known beforehand: a region grows or shrinks with the head, and a verdict says so.
+    image is placed by its header, as is what a scan covers, and registration may still move both. In a template's
+    space the patient's own millimetres are all that is known beforehand: a region grows or shrinks with the head, and
+    a verdict says so.
 
     Parameters
     ----------
@@ -94,12 +99,14 @@ class _Subject:
     def __init__(self, config: Config, cohort: Cohort, subject: str) -> None:
         self.config, self.cohort, self.subject = config, cohort, subject
         self.scans = cohort.scans_of(subject)
+        self.fields: dict[str, Geometry] = {}
 
     def regions(self) -> list[Foreseen]:
         main, *_ = self.cohort.regions
         try:
             drawn, why = self._drawn()
             reference = self._reference()
+            self.fields = {scan.modality: read_geometry(scan.image) for scan in self.scans}
         except (RadfuseError, OSError) as error:
             message = error.message if isinstance(error, RadfuseError) else str(error)
             return [Foreseen(self.subject, main, verdict=FAILS, why=message)]
@@ -173,28 +180,45 @@ class _Subject:
     def _measured(
         self, start: Foreseen, aligned: Mask, volumes: Sequence[str], main: bool, least: int
     ) -> Iterator[Foreseen]:
-        """Resample as each volume's parameters ask; volumes where it comes out alike share a row."""
-        rows: dict[tuple[int, str, str], list[str]] = {}
+        """Cut to each volume's scan and resample as its parameters ask; volumes where it comes out alike share a row.
+
+        Parameters
+        ----------
+        main : whether it is the main region, without which the subject fails.
+        least : the fewest voxels on the common grid.
+        """
+        rows: dict[tuple[float | None, int, str, str, str], list[str]] = {}
         for name in volumes:
             settings = parameters_for(name, self.config.extract.parameters).get("setting") or {}
+            scans = self._fused().get(name, (name,))
+            shown = shown_by(aligned, [self.fields[scan] for scan in scans])
             # An empty region cannot be resampled; there is nothing left to count.
-            measured = region_measured(aligned, settings) if aligned.voxels else aligned
+            measured = region_measured(shown, settings) if shown.voxels else shown
             box = " x ".join(map(str, size_of(box_of(measured.inside))))
-            why = refusal(measured, settings)
-            if aligned.voxels < least:
-                why = f"{aligned.voxels} voxels on the common grid, expected at least {least}"
-            rows.setdefault((measured.voxels, box, why), []).append(name)
-        for (voxels, box, why), names in rows.items():
-            verdict = (FAILS if main else NO_VALUE) if why else FINE
-            if not why and voxels < self.config.cohort.few_voxels:
-                verdict, why = FEW, f"{voxels} voxels are measured, fewer than {self.config.cohort.few_voxels}"
+            needed = 1 if start.drawn_on and len(scans) > 1 else least
+            why = _why(scans, aligned, shown, refusal(measured, settings), least, needed)
+            if shown is not aligned and why and self._moves(scans):
+                why = f"{why}; registration may still move it"
+            # Of scans that have nothing of the region in common no fused volume is made.
+            left_out = len(scans) > 1 and aligned.voxels >= least and not shown.voxels
+            verdict = (FAILS if main and not left_out else NO_VALUE) if why else FINE
+            if not why and measured.voxels < self.config.cohort.few_voxels:
+                verdict = FEW
+                why = f"{measured.voxels} voxels are measured, fewer than {self.config.cohort.few_voxels}"
+            outside = round(1 - shown.voxels / aligned.voxels, 6) if aligned.voxels else None
+            rows.setdefault((outside, measured.voxels, box, verdict, why), []).append(name)
+        for (outside, voxels, box, verdict, why), names in rows.items():
             template = self.config.align.template
             if why and template is not None and template.stretches:
                 why = f"{why} (in the patient's space; on the template it will be larger or smaller)"
             yield Foreseen(
                 start.subject, start.region, ", ".join(names), start.drawn_on, start.labels, start.voxels_drawn,
-                aligned.voxels, voxels, box, verdict, why,
+                aligned.voxels, voxels, box, verdict, why, outside,
             )  # fmt: skip
+
+    def _moves(self, scans: Sequence[str]) -> bool:
+        """Whether registration may move any of some scans from where their headers put them."""
+        return self.config.align.registration.method != "none" and {*scans} != {self.config.align.reference}
 
     def _derived(self, carried: dict[str, Mask]) -> Iterator[Foreseen]:
         """Follow the derived regions as far as masks tell; what takes the images is left to extract."""
@@ -206,6 +230,24 @@ class _Subject:
                 start = Foreseen(self.subject, name)
                 yield from self._measured(start, outline, everything, False, region.min_voxels)
                 carried[name] = outline
+
+
+def _why(scans: Sequence[str], aligned: Mask, shown: Mask, refused: str, least: int, needed: int) -> str:
+    """Say why a volume cannot be measured in a region; empty when it can.
+
+    Parameters
+    ----------
+    scans : what the volume is of.
+    aligned, shown : the region on the common grid, and what the scans show of it.
+    refused : what PyRadiomics has against the latter.
+    least, needed : the fewest voxels of the one and of the other.
+    """
+    if aligned.voxels < least:
+        return f"{aligned.voxels} voxels on the common grid, expected at least {least}"
+    if shown is aligned or (shown.voxels >= needed and not refused):
+        return refused
+    where = f"{shown.voxels} of its {aligned.voxels} voxels are in the field of view of {' and '.join(scans)}"
+    return f"by the headers {where}, {refused if shown.voxels >= needed else f'expected at least {needed}'}"
 
 
 def _parameter_problems(config: Config, cohort: Cohort) -> list[Problem]:

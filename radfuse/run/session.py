@@ -143,7 +143,8 @@ class Session:
         (root / SOURCE).unlink(missing_ok=True)
         values = subjects.write_rows(root / "features.csv", root / "diagnostics.csv", rows, facts.index)
         write(root / "subjects.csv", lambda path: facts.to_csv(path))
-        meaning = data_dictionary(values.columns, self.config.extract.extractor.method)
+        extract = self.config.extract
+        meaning = data_dictionary(values.columns, extract.extractor, extract.parameters)
         write(root / "dictionary.csv", lambda path: meaning.to_csv(path, index=False))
         write_text(root / SOURCE, json.dumps({"made_from": self.ledger.made_from(ids)}) + "\n")
         return FeatureTable(values, facts)

@@ -21,6 +21,7 @@ from radfuse.data.study import Study
 from radfuse.data.table import FeatureTable
 from radfuse.errors import CohortError, ConfigError, DataError
 from radfuse.extract.dictionary import data_dictionary
+from radfuse.extract.parameters import parameters_for
 from radfuse.extract.stage import Extract
 from radfuse.harmonize.stage import Harmonize
 from radfuse.report.stage import Report
@@ -46,6 +47,7 @@ from radfuse.run.logs import RunLog
 from radfuse.run.models import save_model
 from radfuse.run.progress import Listener
 from radfuse.run.session import failure_table
+from radfuse.run.shipped import shipped
 from radfuse.run.store import Store, digest, file_digest, libraries, require_csv, write, write_bytes, write_text
 from radfuse.run.tasks import SubjectTask, lost, perform
 from radfuse.run.tracking import Trained, tracked
@@ -84,6 +86,7 @@ def extract_table(
     settings, execution = _stage_settings(overrides, "extract")
     settings["parameters"] = {**settings.get("parameters", {}), **_parameters(parameters)}
     stage = _validated(Extract, settings)
+    _require_parameters(stage, cohort.modalities)
     store = Store(output.with_suffix(".radfuse"))
     ids = [subject for subject in cohort.ids if not chosen or subject in chosen]
     problems = [problem for problem in cohort.problems if problem.subject in ids]
@@ -109,7 +112,7 @@ def extract_table(
     if not rows:
         raise DataError("no subject could be measured", hint=f"See {output.with_suffix('.failures.csv')}.")
     values = subjects.write_rows(output, output.with_suffix(".diagnostics.csv"), rows)
-    meaning = data_dictionary(values.columns, stage.extractor.method)
+    meaning = data_dictionary(values.columns, stage.extractor, stage.parameters)
     write(output.with_suffix(".dictionary.csv"), lambda path: meaning.to_csv(path, index=False))
     return problems
 
@@ -291,6 +294,22 @@ def _validated(model: type[Settings], settings: Mapping[str, Any]) -> Settings:
         return model.model_validate(settings)
     except ValidationError as error:
         raise ConfigError("; ".join(describe(error, model))) from error
+
+
+def _require_parameters(stage: Extract, modalities: Sequence[str]) -> None:
+    """Refuse modalities without parameters: a study's own are for its units, and nobody knows those of raw files."""
+    lacking = []
+    for modality in modalities:
+        try:
+            parameters_for(modality, stage.parameters)
+        except ConfigError:
+            lacking.append(modality)
+    if lacking:
+        raise ConfigError(
+            f"no PyRadiomics parameters for {', '.join(lacking)}: files are measured as they are, and nothing says how",
+            hint=f"Give -p FILE for every modality, or -p {lacking[0]}=FILE for one. {shipped('pyradiomics')} has some "
+            "to begin with: CT in HU, PET in SUV, MR in standard deviations of the tissue.",
+        )
 
 
 def _parameters(given: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from conftest import radfuse
 
+from radfuse.cli.extract import _with_method
 from radfuse.cli.options import StudyOptions
 from radfuse.config import read_config
 from radfuse.data.reading.tables import read_manifest, read_table
@@ -110,6 +111,70 @@ def test_what_only_a_study_can_do_is_refused_on_a_table(arguments, manifest):
     done = radfuse(*arguments, "--dry-run", "--retry-failed", cwd=manifest.parent)
     assert done.returncode == 2
     assert f"--dry-run and --retry-failed cannot be given with {arguments[1]}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--voxelwise", "--manifest", "m.csv"), "--voxelwise maps the volumes of a study"),
+        (("--voxelwise", "--method", "fast"), "maps are computed in one way"),
+        (("--feature", "*", "--threads", 2), "--feature and --threads can only be given with --voxelwise"),
+        (("--whole-kernel", "--manifest", "m.csv"), "--whole-kernel can only be given with --voxelwise"),
+        (("--params", "p.yaml"), "--params can only be given with --manifest; a study has its parameters in its"),
+    ],
+)
+def test_options_of_extract_that_do_not_go_together_are_named(arguments, said, tmp_path: Path) -> None:
+    done = radfuse("extract", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.replace("│", "").split())
+
+
+@pytest.mark.parametrize("given", [(), ("-p", "MR=p.yaml"), ("--set", "extract.extractor.method=fast")])
+def test_a_manifest_without_parameters_is_refused_once_and_before_anything_is_read(given, manifest: Path) -> None:
+    (manifest.parent / "p.yaml").write_text("setting: {binWidth: 25}\n")
+    done = radfuse("extract", "--manifest", "m.csv", *given, cwd=manifest.parent)
+    assert done.returncode == 2
+    assert f"no PyRadiomics parameters for CT, PET{'' if '-p' in given else ', MR_T1'}:" in done.stderr
+    assert "Give -p FILE for every modality, or -p CT=FILE" in done.stderr
+    assert not (manifest.parent / "features.radfuse").exists()
+
+
+@pytest.mark.parametrize(
+    ("extract", "method", "left_out", "chosen"),
+    [
+        ({"extractor": {"method": "fast", "log_margin": "full", "max_bins": 50}}, "pyradiomics",
+         "extractor.log_margin=full", {"method": "pyradiomics", "max_bins": 50}),
+        ({"ibsi": True}, "fast", "ibsi=True", {"method": "fast"}),
+        ({"ibsi": True, "extractor": {"method": "ibsi", "rounding": "always"}}, "pyradiomics",
+         "extractor.rounding=always, ibsi=True", {"method": "pyradiomics"}),
+        ({"extractor": "fast"}, "ibsi", "", {"method": "ibsi"}),
+        ({"extractor": {"method": "fast", "log_margin": "full"}}, "fast", "", {"log_margin": "full"}),
+    ],
+)  # fmt: skip
+def test_another_method_leaves_the_settings_of_the_configs_out(
+    extract, method, left_out, chosen, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (manifest.parent / "radfuse.yaml").write_text(
+        yaml.safe_dump({"name": "s", "cohort": {"manifest": "m.csv", "outcome": "y"}, "extract": extract})
+    )
+    options = _with_method(StudyOptions(config=manifest.parent / "radfuse.yaml"), method, alone=False)
+    found = options.read_config().extract.extractor.model_dump()
+    assert chosen.items() <= found.items()
+    assert found["method"] == method
+    said = capsys.readouterr().err
+    assert said == (f"--method {method} leaves out settings of another method: {left_out}\n" if left_out else "")
+
+
+def test_a_misspelt_setting_of_the_same_method_is_still_refused(manifest: Path) -> None:
+    config = {
+        "name": "s",
+        "cohort": {"manifest": "m.csv", "outcome": "y"},
+        "extract": {"extractor": {"method": "fast", "marg": 1}},
+    }
+    (manifest.parent / "radfuse.yaml").write_text(yaml.safe_dump(config))
+    done = radfuse("extract", "--method", "fast", cwd=manifest.parent)
+    assert done.returncode == 2
+    assert "marg: unknown setting" in done.stderr
 
 
 def test_subjects_and_runs_of_a_study_are_not_silently_ignored_on_a_table() -> None:

@@ -93,6 +93,19 @@ def test_facts_that_are_missing_or_contradictory_are_fatal(
     assert cohort.fatal
 
 
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (clinical()["clinical.csv"].drop("p2"), "p2: is not in clinical.csv, which holds 'y', 'scanner', 'age'"),
+        (clinical(scanner=["a", None, "b"])["clinical.csv"], "p2: scanner (its batch.CT and batch.PET) is empty"),
+        (clinical()["clinical.csv"].iloc[[0, 1, 1, 2]], "p2: occurs more than once in clinical.csv"),
+    ],
+    ids=["row", "cell", "two rows"],
+)
+def test_one_cause_is_one_problem_however_many_columns_want_it(files: Path, table: pd.DataFrame, expected: str) -> None:
+    assert messages(Cohort.assemble(manifest_of(files), {"clinical.csv": table}, COLUMNS, files)) == expected
+
+
 def test_all_faults_are_listed_at_once(files: Path) -> None:
     cohort = Cohort.assemble(manifest_of(files, image=["same"] * 6), {}, COLUMNS, files)
     with pytest.raises(CohortError) as caught:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from radiomics import cMatrices, cShape, imageoperations
+from scipy import ndimage
 
 from radfuse.data.geometry import Geometry
 from radfuse.data.volume import Mask, Volume
@@ -21,7 +22,7 @@ from radfuse.extract.native.first_order import quantiles
 from radfuse.extract.native.laplacian import laplacian
 from radfuse.extract.native.provenance import Provenance
 from radfuse.extract.native.region import Prepared, box_of
-from radfuse.extract.native.resampling import _by_pyradiomics, resampled
+from radfuse.extract.native.resampling import _by_pyradiomics, _spline, resampled
 from radfuse.extract.native.shape import shape_features
 from radfuse.extract.native.texture import Places, Texture
 from radfuse.extract.native.wavelet import Stationary
@@ -185,6 +186,15 @@ def test_resampling_equals_itk_to_the_last_bit(rng, spacing, wanted, dtype):
         np.testing.assert_allclose(image, expected, rtol=1e-6, atol=1e-5)
     else:
         np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6), (6, 2, 2), (1, 2, 9), (3, 4, 1)])
+def test_a_spline_along_an_axis_of_few_voxels_is_mirrored_at_both_ends(rng, shape):
+    """The oracle is SciPy: along two voxels ITK reads beyond its array."""
+    array = rng.normal(size=shape)
+    positions = [np.linspace(-0.4, n - 0.6, 7) if n > 1 else np.zeros(1) for n in shape]
+    expected = ndimage.map_coordinates(array, np.meshgrid(*positions, indexing="ij"), order=3, mode="mirror")
+    np.testing.assert_allclose(_spline(array, positions), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_an_oblique_image_is_resampled_by_itk(rng):

@@ -1,7 +1,5 @@
 """IBSI-1: the image processing by hand-worked examples, the features by two implementations, the scorecard's rules."""
 
-import json
-
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -10,10 +8,8 @@ from scipy.ndimage import map_coordinates
 from radfuse.data.geometry import Geometry
 from radfuse.data.volume import Mask, Volume
 from radfuse.errors import ConfigError, DataError
-from radfuse.extract.dictionary import data_dictionary
 from radfuse.extract.extractor import Extractor
 from radfuse.extract.fast import Fast
-from radfuse.extract.feature_names import feature_names
 from radfuse.extract.ibsi import Ibsi
 from radfuse.extract.ibsi1.added import tag_of
 from radfuse.extract.ibsi1.benchmark import CONFIGURATIONS, agrees, digital_phantom
@@ -353,27 +349,7 @@ def test_ibsi_true_is_short_for_the_extractor():
     assert Extractor.choose("ibsi") == Ibsi()
 
 
-# The dictionary and the scorecard's rules
-
-
-def test_every_feature_of_pyradiomics_that_ibsi_has_carries_its_code():
-    names = [f"CT.{name}" for name in feature_names(json.dumps(ALL))]
-    table = data_dictionary(names).set_index("column")
-    without = {name.partition("_")[2] for name in table.index[table["ibsi_code"] == ""]}
-    planar = {f"shape_Maximum2DDiameter{plane}" for plane in ("Slice", "Row", "Column")}
-    assert without == planar | {"firstorder_TotalEnergy", "glcm_MCC"}
-    assert (table["ibsi_definition"] == "").equals(table["ibsi_code"] == "")
-    assert table.loc["CT.original_shape_LeastAxisLength", "ibsi_definition"].startswith("differs")
-    assert set(data_dictionary(names, "ibsi")["ibsi_definition"]) == {"same", ""}
-
-
-def test_the_dictionary_knows_mergings_regions_and_the_added_families():
-    names = ["CT:rim.original_glcm_Contrast_2_5D_comb", "PET.wavelet-LLH_glcm_ClusterTendency"]
-    table = data_dictionary([*names, "CT.original_gldzm_ZonePercentage"], "ibsi").set_index("column")
-    first = table.loc[names[0]]
-    assert (first["region"], first["ibsi_code"], first["ibsi_aggregation"]) == ("rim", "ACUI", "ZW7Z")
-    assert table.loc[names[1], "ibsi_code"] == "OEEB DG8W"  # sum variance and cluster tendency are one number
-    assert table.loc["CT.original_gldzm_ZonePercentage", "ibsi_code"] == "VIWW"
+# The scorecard's rules
 
 
 def test_the_digital_phantom_is_the_manuals():

@@ -281,7 +281,9 @@ def test_a_region_that_is_drawn_on_one_image_only_is_missing_in_the_other(subjec
     one = Subject("one", subject.volumes, subject.masks, regions={"node": {"CT": subject.regions["node"]["CT"]}})
     row = Extract(parameters={"default": FEW})(one)
     assert not math.isnan(row.values["CT:node.original_firstorder_Mean"])
-    assert row.problems["PET:node.original_firstorder_Mean"] == "no region node: node is not drawn on PET"
+    assert row.problems["PET:node.original_firstorder_Mean"] == (
+        "no region node: node is not drawn on PET, or lies outside its field of view"
+    )
 
 
 def test_a_further_region_that_cannot_be_measured_costs_its_own_values_alone(subject, sphere):

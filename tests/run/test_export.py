@@ -146,7 +146,7 @@ def arrived(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scored(opened: Any, arrived: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> Predicted:
-    monkeypatch.setattr(predict, "LocalExecutor", InProcess)
+    monkeypatch.setattr(measuring, "LocalExecutor", InProcess)
     return predict_patients(opened, arrived / "new.csv", [arrived / "facts.csv"], ["all"], output, Silent())
 
 

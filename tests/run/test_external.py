@@ -83,7 +83,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     config = read_config(path, FAST)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "LocalExecutor", InProcess)
-        patch.setattr(predict, "LocalExecutor", InProcess)
+        patch.setattr(measuring, "LocalExecutor", InProcess)
         with Session(config, folder / "study") as opened:
             opened.align()
             opened.extract()

@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from radfuse.data.reading.images import write_mask, write_volume
+from radfuse.data.volume import Mask, Volume
 from radfuse.errors import ConfigError
 from radfuse.extract.ibsi1.benchmark import CONFIGURATIONS
 from radfuse.run import ibsi
@@ -91,6 +93,22 @@ def test_a_folder_without_the_phantom_is_refused_only_when_it_was_given(
     assert "RADFUSE_DATA has no CT phantom" in score().left_out
 
 
+@pytest.mark.parametrize(
+    "place", [".", "ibsi_1_ct_radiomics_phantom", "phantoms/ibsi_1_ct_radiomics_phantom",
+              "ibsi/phantoms/ibsi_1_ct_radiomics_phantom"],
+)  # fmt: skip
+def test_the_phantom_is_found_where_people_keep_it(place: str, tmp_path: Path, ct: Volume, sphere: Mask) -> None:
+    for file in (ibsi.IMAGE, ibsi.MASK):
+        (tmp_path / place / file).parent.mkdir(parents=True)
+    write_volume(tmp_path / place / ibsi.IMAGE, ct)
+    write_mask(tmp_path / place / ibsi.MASK, sphere)
+    found, left_out = ibsi._ct_phantom(tmp_path)
+    assert left_out == ""
+    assert found is not None
+    assert (found[0].array == ct.array.round()).all()
+    assert (found[1].array == sphere.array).all()
+
+
 @pytest.mark.slow
 def test_a_run_explains_every_column_of_its_features(demo: Path) -> None:
     run = demo / "runs" / "main"
@@ -98,4 +116,6 @@ def test_a_run_explains_every_column_of_its_features(demo: Path) -> None:
     meaning = pd.read_csv(run / "dictionary.csv", keep_default_na=False)
     assert meaning["column"].tolist() == list(columns)
     codes = meaning.set_index("column")["ibsi_code"]
-    assert codes[[name for name in columns if name.endswith("original_glcm_Contrast")]].eq("ACUI").all()
+    contrast = meaning["column"].str.endswith("original_glcm_Contrast").to_numpy()
+    assert codes[contrast].eq("ACUI").all()
+    assert meaning.loc[contrast, "ibsi_aggregation"].eq("ITBB").all()

@@ -108,6 +108,45 @@ def test_what_is_foreseen_is_what_align_makes(tmp_path: Path) -> None:
     assert (gone.verdict, gone.why) == ("no value", "node: no voxel of label 2 in PET_mask.nii.gz")
 
 
+def see_less(folder: Path, subject: str, name: str, planes: int) -> None:
+    """Let a scan end so many planes after the lesion begins, along x."""
+    image, mask = (folder / "images" / subject / f"{name}{part}.nii.gz" for part in ("", "_mask"))
+    first = int(np.argwhere(sitk.GetArrayFromImage(sitk.ReadImage(str(mask))) == 1)[:, 2].min())
+    for path in (image, mask):
+        sitk.WriteImage(sitk.ReadImage(str(path))[: first + planes], str(path))
+
+
+def test_what_a_scan_does_not_show_is_foreseen_as_align_finds_it(tmp_path: Path) -> None:
+    folder = study_of(tmp_path, [8.0] * 3, extract__regions={"rim": {"method": "ring", "outer_mm": 6}})
+    see_less(folder, "phantom-001", "PET", 3)
+    see_less(folder, "phantom-002", "PET", 1)
+    found = {(each.subject[-3:], each.region, each.measured_in): each
+             for each in regions_of(read_config(folder / "radfuse.yaml"))}  # fmt: skip
+    subject, main = aligned(folder, "phantom-001"), found["001", "tumour", "PET, fused-average-CT_PET"]
+    shown = subject.cut("PET", subject.masks["PET"]).voxels
+    assert 27 <= shown == main.voxels_measured < main.voxels_aligned == subject.masks["PET"].voxels
+    assert main.outside == pytest.approx(1 - shown / main.voxels_aligned, abs=1e-6)
+    assert main.verdict == ""
+    assert found["001", "tumour", "CT"].outside == found["003", "tumour", "CT, PET, fused-average-CT_PET"].outside == 0
+    node = found["001", "node", "PET"]
+    assert (node.verdict, node.outside) == ("no value", 1)
+    assert node.why.endswith(" voxels are in the field of view of PET, expected at least 27")
+    assert set(subject.regions["node"]) == {"CT"}
+    assert found["001", "rim", "CT"].voxels_measured > found["001", "rim", "PET, fused-average-CT_PET"].voxels_measured
+    failing = found["002", "tumour", "PET"]
+    assert failing.verdict == "fails"
+    assert failing.why.startswith(f"by the headers {failing.voxels_measured} of its {failing.voxels_aligned} voxels")
+    assert "another part of the body" in failing.problem.hint
+    registered = regions_of(read_config(folder / "radfuse.yaml", ["align.registration=rigid"]))
+    by_headers = [each.why for each in registered if each.why.startswith("by the headers")]
+    assert by_headers
+    assert all(why.endswith("; registration may still move it") for why in by_headers)
+    with Session(read_config(folder / "radfuse.yaml"), folder, only=("phantom-002",)) as session:
+        (failed,) = session.align()
+    left = f"holds {failing.voxels_measured} of the region's {failing.voxels_aligned} voxels"
+    assert f"the field of view of PET {left}" in failed.what
+
+
 def test_a_main_region_that_would_fail_does_so_before_hours_are_spent(tmp_path: Path) -> None:
     folder = study_of(tmp_path, [8.0] * 4)
     mask = folder / "images" / "phantom-002" / "CT_mask.nii.gz"

@@ -357,6 +357,9 @@ def test_the_commands_say_it_in_words(folder: Path) -> None:
     said = command("bins", *given)
     assert "looked at 3 subjects: all of the manifest" in said
     assert "setting: {binWidth: " in said
+    assert "leave it out: --subject" in said
+    tested = command("bins", *given, "--set", "external.manifest=nowhere.csv", "--subject", "phantom-001")
+    assert "looked at 1 subject: phantom-001\nnone of external.manifest, which stays the test set" in tested
 
 
 @pytest.mark.slow

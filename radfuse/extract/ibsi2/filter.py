@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,12 @@ POOLING = "Combine the responses to the image in all right-angle rotations (24, 
 
 
 class Filter(Component):
-    """Answer an image with a response map, as the IBSI 2 manual [arXiv:2006.05470] defines it."""
+    """Answer an image with a response map, as the IBSI 2 manual [arXiv:2006.05470] defines it.
+
+    ``code`` is the manual's permanent identifier of the filter.
+    """
+
+    code: ClassVar[str]
 
     @property
     @abstractmethod

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ WIDTHS = 6.0
 class Gabor(Filter):
     """Give the modulus of the response to an oriented wave under a Gaussian, in planes [IBSI 2 manual, code Q88H]."""
 
+    code: ClassVar[str] = "Q88H"
     method: Literal["gabor"] = "gabor"
     sigma_mm: PositiveFloat = Field(5.0, description="Width of the Gaussian along the wave.")
     wavelength_mm: PositiveFloat = Field(2.0, description="Wavelength (lambda).")

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
@@ -44,6 +44,7 @@ class Laws(Filter):
     and the energy is the mean magnitude of the pooled response, as in the reference maps.
     """
 
+    code: ClassVar[str] = "JTXT"
     method: Literal["laws"] = "laws"
     kernels: str = Field("L5E5E5", description="Kernels along x, y and, in three dimensions, z.")
     pooling: Pooling = Field("max", description=POOLING)

@@ -1,7 +1,7 @@
 """The Laplacian of a Gaussian."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
@@ -28,6 +28,7 @@ class LaplacianOfGaussian(Filter):
     geometric mean of their edges. Unlike PyRadiomics' LoG there is no factor sigma^2.
     """
 
+    code: ClassVar[str] = "L6PA"
     method: Literal["log"] = "log"
     sigma_mm: PositiveFloat = Field(1.5, description="Width of the Gaussian.")
     truncate: PositiveFloat = Field(4.0, description="Cut the kernel off at this many sigma.")

@@ -1,6 +1,6 @@
 """The mean of a neighbourhood."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -22,6 +22,7 @@ from radfuse.extract.ibsi2.filter import (
 class Mean(Filter):
     """Average the cube (or square) of voxels around each voxel [IBSI 2 manual, code S60F]."""
 
+    code: ClassVar[str] = "S60F"
     method: Literal["mean"] = "mean"
     size_mm: PositiveFloat = Field(5.0, description="Edge of the cube; the nearest odd number of voxels is taken.")
     dimensions: Dimensions = Field(3, description=DIMENSIONS)

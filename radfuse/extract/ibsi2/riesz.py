@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ class Riesz(Filter):
     in millimetres where voxels are not cubes. Boundary and dimensions are those of the filter inside.
     """
 
+    code: ClassVar[str] = "AYRS"
     method: Literal["riesz"] = "riesz"
     order: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(
         (1, 0, 0), description="How often to differentiate along x, y, z."

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -18,6 +18,7 @@ class Simoncelli(Filter):
     Level j passes pi / 2^(j+1) to pi / 2^(j-1) per voxel; bands count voxels, not millimetres.
     """
 
+    code: ClassVar[str] = "PRT7"
     method: Literal["simoncelli"] = "simoncelli"
     level: PositiveInt = Field(1, description="Which band; each level halves its frequencies.")
     dimensions: Dimensions = Field(3, description=DIMENSIONS)

@@ -1,6 +1,6 @@
 """Separable wavelets, undecimated."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -28,6 +28,7 @@ class Wavelet(Filter):
     Band and level count voxels, not millimetres.
     """
 
+    code: ClassVar[str] = "25BO"
     method: Literal["wavelet"] = "wavelet"
     wavelet: str = Field("db3", description="A discrete wavelet by PyWavelets' name, such as haar, db2 or coif1.")
     band: str = Field("LLH", description="Low- or high-pass (L, H) along x, y and, in three dimensions, z.")

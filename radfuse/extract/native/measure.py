@@ -30,6 +30,9 @@ from radfuse.extract.native.texture import NAMES, Places, Texture
 BY_PYRADIOMICS = f"{DIAGNOSTICS}radfuse_ByPyRadiomics"
 HANDED_OVER = f"{DIAGNOSTICS}radfuse_HandedOver"
 
+# A region this much thinner than long has no width but rounding's, whose root PyRadiomics may give as a complex number.
+LINE = 1e-6
+
 
 class FastMeasure:
     """Measure volumes with one set of parameters.
@@ -116,6 +119,8 @@ class _Run:
         found: dict[str, Any] = {}
         if "shape" in self.classes:
             values = shape_of(prepared.outline, prepared.spacing_mm)
+            if values["MajorAxisLength"] > 0 and values["MinorAxisLength"] < LINE * values["MajorAxisLength"]:
+                raise HandOver("the region is a line, where PyRadiomics' rounding decides")
             found |= self._chosen("original", "shape", values)
         if "shape2D" in self.classes:
             extractor = copy.copy(self.extractor)

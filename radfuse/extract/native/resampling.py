@@ -119,8 +119,10 @@ def _spline(image: Array, positions: list[Floats]) -> Array:
         # ITK looks for the voxel before in single precision.
         base = np.floor(position.astype(np.float32)).astype(np.int64)
         part = slice(max(0, int(base.min()) - 1 - MARGIN), min(size, int(base.max()) + 3 + MARGIN))
-        index = np.abs(base[:, None] + np.arange(-1, 3))
-        index = np.where(index > size - 1, 2 * (size - 1) - index, index) - part.start if size > 1 else index * 0
+        # Mirrored at both ends: twice on an axis of two voxels, where ITK mirrors once and reads beyond its array.
+        period = max(1, 2 * (size - 1))
+        index = np.abs(base[:, None] + np.arange(-1, 3)) % period
+        index = np.where(index > size - 1, period - index, index) - part.start
         index[(position < -0.5) | (position >= size - 0.5)] = -1
         found.append((index, _weights(position - base)))
         cut.append(part)
