@@ -38,7 +38,7 @@ from radfuse.data.table import FeatureTable
 from radfuse.errors import CohortError, ConfigError, DataError, StageError
 from radfuse.fuse.mdafuse import MdAFuse
 from radfuse.fuse.networks.weights import save_weights
-from radfuse.run import export, exported, predict
+from radfuse.run import export, exported, measuring
 from radfuse.run.demo import write_demo
 from radfuse.run.export import export_run
 from radfuse.run.exported import EXPORT, ExportedRun, Known, open_predictor

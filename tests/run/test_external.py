@@ -18,7 +18,7 @@ from radfuse.config import Config, External, read_config
 from radfuse.data.study import Study
 from radfuse.errors import ConfigError
 from radfuse.report.external import external
-from radfuse.run import metrics, predict, session
+from radfuse.run import measuring, metrics, session
 from radfuse.run.demo import write_demo
 from radfuse.run.external import external_problems, external_tables, externally_tested, require_arms
 from radfuse.run.judging import Judged, judge
