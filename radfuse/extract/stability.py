@@ -83,8 +83,7 @@ class Stability(Stage):
         """
         if number == UNPERTURBED:
             return subject
-        # An edge of padding would be moved along, and blurred into what was seen.
-        subject = replace(_sharing(subject), volumes={name: subject.gone_on(name) for name in subject.volumes})
+        subject = _unpadded(_sharing(subject))
         if not whole:
             subject = _cropped(subject, self.margin_mm + reach_mm)
         names = sorted(subject.volumes, key=lambda name: name != aligned.get("reference"))
@@ -131,6 +130,15 @@ class Stability(Stage):
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the measurements; how their agreement is put into a number is not among them."""
         return self.model_dump(mode="json", exclude={"icc", "confidence"})
+
+
+def _unpadded(subject: Subject) -> Subject:
+    """Go on with every image: an edge of padding would be moved along, and blurred into what was seen."""
+    return replace(
+        subject,
+        volumes={name: subject.gone_on(name) for name in subject.volumes},
+        matched={name: volume.gone_on(subject.seen.get(name)) for name, volume in subject.matched.items()},
+    )
 
 
 def _sharing(subject: Subject) -> Subject:

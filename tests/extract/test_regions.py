@@ -316,7 +316,6 @@ def test_the_regions_are_in_the_dump_and_so_in_the_key():
     assert plain["regions"] == {}
     assert rim.model_dump(mode="json")["regions"]["rim"]["outer_mm"] == 5.0
     assert Extract.model_validate(rim.model_dump(mode="json")) == rim
-    assert rim.version == 1
 
 
 @pytest.mark.parametrize("name", sorted(Region.members()))
