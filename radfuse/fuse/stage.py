@@ -123,6 +123,12 @@ class Fuse(Stage):
         after = replace(subject, volumes=volumes, masks=masks, regions=regions, seen=seen)
         return after.with_findings(self.name, findings)
 
+    def require(self) -> None:
+        """Raise when weights of the user's own are not there, are others than meant, or fit no such network."""
+        for method in self.methods:
+            if method.trained_weights is not None:
+                method.build("cpu")
+
     def only(self, names: Collection[str]) -> "Fuse":
         """Give a stage of the same settings that makes no more than it must for some of its fused volumes."""
 

@@ -37,6 +37,7 @@ def measure(
     config = ledger.config
     config.align.require()
     require_tools(config.align)
+    config.fuse.require()
     devices = {stage.name: device_of(stage.name, config.execution.device) for stage in ledger.stages}
     failed = dict(new.refused)
     with LocalExecutor(config.execution.jobs) as executor:

@@ -122,7 +122,10 @@ class Session:
 
     def fuse(self) -> list[Record]:
         """Fuse the aligned volumes of every subject; nothing to do for one modality, or without a method."""
-        return self._map(self.config.fuse) if self.ledger.fuses else []
+        if not self.ledger.fuses:
+            return []
+        self.config.fuse.require()
+        return self._map(self.config.fuse)
 
     def extract(self) -> list[Record]:
         """Measure every volume of every subject, and write the feature table."""

@@ -73,7 +73,9 @@ def run_study(session: Session) -> Judged:
     refuse([*outcome_problems(session.config, session.cohort), *external_problems(session.config)])
     refuse([problem for problem in region_problems(session.config, session.cohort) if problem.fatal])
     require_chain(session)
-    for stage in session.ledger.stages:  # a GPU that is not there is missed before hours of aligning
+    if session.ledger.fuses:  # weights, and a GPU, that are not there are missed before hours of aligning
+        session.config.fuse.require()
+    for stage in session.ledger.stages:
         device_of(stage.name, session.config.execution.device)
     session.align()
     session.fuse()

@@ -57,13 +57,14 @@ def outcome_problems(config: Config, cohort: Cohort) -> list[Problem]:
 
 
 def _absent_files(config: Config) -> list[Problem]:
-    """A file or a program that align needs, and that is not there or another one."""
-    try:
-        config.align.require()
-        require_tools(config.align)
-    except ConfigError as error:
-        return [Problem("", error.message, error.hint)]
-    return []
+    """A file or a program that align or fuse needs, and that is not there or another one."""
+    problems = []
+    for require in (config.align.require, lambda: require_tools(config.align), config.fuse.require):
+        try:
+            require()
+        except RadfuseError as error:
+            problems.append(Problem("", error.message, error.hint))
+    return problems
 
 
 def _header_problems(cohort: Cohort) -> list[Problem]:

@@ -33,7 +33,8 @@ def test_methods_are_compared_and_a_second_run_reuses_everything(demo: Path, tmp
     # Where the phantom planted uptake and density, mixing the two finds them; the maximum shows bone and bladder.
     best = table.set_index("method")["auc"]
     assert best["average"] > best["maximum"]
-    assert table.set_index("method")["p_chance"]["average"] == pytest.approx(0.05), "the phantom's signal is real"
+    # 0.05 is the least that 19 permutations can say; 99 of them say 0.01 of the best, and 0.04 of `average`.
+    assert table["p_chance"][0] == pytest.approx(0.05), "the phantom's signal is real"
     assert "Best of 4 images: " in done.stdout
     assert "Choosing the image inside each training part (chosen-logistic) earns" in done.stdout
     assert "19 permutations of 4 arms: about" in done.stderr

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from radfuse.data.geometry import Geometry
 from radfuse.data.subject import Subject
 from radfuse.data.volume import Mask, Volume
-from radfuse.errors import DataError, GeometryError
+from radfuse.errors import ConfigError, DataError, GeometryError
 from radfuse.fuse.average import Average
 from radfuse.fuse.normalisation import DEFAULTS, Affine, Spread, Window, normalisation_for, normalise
 from radfuse.fuse.stage import Fuse
@@ -232,3 +232,10 @@ def test_the_spread_of_tissue_does_not_follow_how_much_noisy_air_a_scan_shows(rn
         return Spread().measure(Volume(noisy.astype(np.float32), grid, "MR", "a.u."))
 
     assert shown(24).width == pytest.approx(shown(2).width, rel=0.03)
+
+
+def test_weights_that_are_not_there_are_missed_before_any_work():
+    absent = Fuse(methods=({"method": "mdafuse", "weights": "nowhere.safetensors", "sha256": "0" * 64},))
+    with pytest.raises(ConfigError, match=r"weights not found: .*nowhere\.safetensors"):
+        absent.require()
+    Fuse().require()

@@ -241,6 +241,13 @@ def test_a_setting_of_a_modality_that_no_image_has_is_told(done: Done) -> None:
     ]
 
 
+def test_weights_that_are_not_there_are_told(done: Done) -> None:
+    own = {"method": "mdafuse", "weights": "nowhere.safetensors", "sha256": "0" * 64}
+    fuse = done.config.fuse.model_validate({"methods": [own]})
+    said = [problem.what for problem in problems_of(done.config.model_copy(update={"fuse": fuse}))]
+    assert any(text.startswith("weights not found: ") for text in said)
+
+
 def test_no_path_of_this_machine_is_in_the_report_or_mlflow(done: Done) -> None:
     there = External(manifest=done.folder / "other" / "manifest.csv", tables=(done.folder / "other" / "facts.csv",))
     settings = public_settings(done.config.model_copy(update={"external": there}))
