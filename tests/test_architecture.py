@@ -1,6 +1,7 @@
 """The shape of the package, read from its syntax trees."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "radfuse"
 STAGES = ("align", "fuse", "extract", "harmonize", "train", "report")
 LAYERS = {"errors": 0, "data": 1, "component": 2, **dict.fromkeys(STAGES, 3), "config": 4, "run": 5, "cli": 6}
 FILES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted(path for folder in ("benchmarks", "pipelines") for path in (PACKAGE.parent / folder).glob("*.py"))
 
 
 def layer_of(path: Path) -> str:
@@ -42,6 +44,17 @@ def test_imports_go_left_only(path: Path) -> None:
         assert LAYERS[other] <= LAYERS[own], f"{path.name} imports {name}: {own} may not know {other}"
         if own in STAGES:
             assert other == own or other not in STAGES, f"stage {own} imports stage {other}"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_imports_what_the_package_has(path: Path) -> None:
+    """No test runs most of them: they would not notice that a name has gone."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "radfuse":
+            module = importlib.import_module(node.module)
+            absent = [a.name for a in node.names if not hasattr(module, a.name)]
+            modules = [name for name in absent if importlib.util.find_spec(f"{node.module}.{name}") is None]
+            assert modules == [], f"{node.module} has no {modules}"
 
 
 def test_only_tracking_imports_mlflow() -> None:
